@@ -1,0 +1,39 @@
+// What a model's config says about RoPE. How it is computed is a recipe's matter (lib/recipe/rope_recipe.h).
+#ifndef BITANCHOR_LIB_PROBLEM_ROPE_CONFIG_H_
+#define BITANCHOR_LIB_PROBLEM_ROPE_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitanchor {
+
+// half: dimensions (i, i + R/2) form a pair (GPT-NeoX, Hugging Face).
+// interleaved: dimensions (2i, 2i + 1) do (GPT-J, Meta's complex form).
+enum class RopePairing { kHalf, kInterleaved };
+std::string_view Name(RopePairing pairing);  // "half", "interleaved"
+
+enum class RopeType { kDefault, kLinear, kLlama3 };
+std::string_view Name(RopeType type);  // "default", "linear", "llama3"
+
+struct RopeConfig {
+  std::string recipe;  // a name of lib/recipe/rope_recipe.h
+  RopeType type = RopeType::kDefault;
+  double rope_theta = 10000.0;
+  int64_t rotary_dim = 0;  // R: even, 2..D; dimensions beyond it pass through
+  RopePairing pairing = RopePairing::kHalf;
+  double factor = 1.0;  // linear, llama3
+  // llama3
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  int64_t original_max_position_embeddings = 8192;
+
+  // The kernel's own numbers, used instead of computing them; empty: computed.
+  std::vector<float> inv_freq;   // [R/2]
+  std::vector<float> cos, sin;   // [P, R/2]; both or neither; every position must be < P
+};
+
+}  // namespace bitanchor
+
+#endif  // BITANCHOR_LIB_PROBLEM_ROPE_CONFIG_H_
