@@ -1,4 +1,5 @@
-// The first of the five nouns: what is to be computed. Plain data; the tensors belong to somebody else.
+// The first of the five nouns: what is to be computed. Plain data; the tensors belong to somebody
+// else.
 #ifndef BITANCHOR_LIB_PROBLEM_ATTENTION_PROBLEM_H_
 #define BITANCHOR_LIB_PROBLEM_ATTENTION_PROBLEM_H_
 
@@ -22,20 +23,21 @@ struct AttentionShape {
 
 struct AttentionProblem {
   AttentionShape shape;
-  DType dtype = DType::kF32;     // of q, k and v: BF16, F16 or F32
-  TensorView q, k, v;            // [B, Sq, Hq, D], [B, Skv, Hkv, D], [B, Skv, Hkv, D]
-  Mask mask;                     // with ids filled in for rules document and anchor
-  std::vector<int64_t> q_positions, k_positions;  // [B, Sq], [B, Skv]: 0..2^31-1; empty without rope
-  float softmax_scale = 0;       // finite, > 0
-  std::optional<RopeConfig> rope;  // present: q and k are given before RoPE
+  DType dtype = DType::kF32;         // of q, k and v: BF16, F16 or F32
+  TensorView q, k, v;                // [B, Sq, Hq, D], [B, Skv, Hkv, D], [B, Skv, Hkv, D]
+  Mask mask;                         // with ids filled in for rules document and anchor
+  std::vector<int64_t> q_positions;  // [B, Sq]: 0..2^31-1; empty without rope
+  std::vector<int64_t> k_positions;  // [B, Skv], likewise
+  float softmax_scale = 0;           // finite, > 0
+  std::optional<RopeConfig> rope;    // present: q and k are given before RoPE
 };
 
 // RN_f32(1/sqrt(D)): the scale where none is given.
 float DefaultSoftmaxScale(int64_t D);
 
-// Throws InputError naming the first field that does not fit: sizes >= 1 (D <= 256), Hq a multiple of
-// Hkv, dtypes and shapes of q, k, v, sizes and ranges of ids and positions, window_keys, scale, rope's
-// fields (rotary_dim, theta, factors, table sizes against the positions used).
+// Throws InputError naming the first field that does not fit: sizes >= 1 (D <= 256), Hq a multiple
+// of Hkv, dtypes and shapes of q, k, v, sizes and ranges of ids and positions, window_keys, scale,
+// rope's fields (rotary_dim, theta, factors, table sizes against the positions used).
 void Validate(const AttentionProblem& problem);
 
 }  // namespace bitanchor

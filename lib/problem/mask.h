@@ -20,7 +20,7 @@ enum class Corner { kTopLeft, kBottomRight };
 struct MaskSpec {
   MaskRule rule = MaskRule::kFull;
   bool causal = true;
-  std::optional<int64_t> window_keys;  // >= 1, counts the query itself
+  std::optional<int64_t> window_keys = std::nullopt;  // >= 1, counts the query itself
   Corner corner = Corner::kTopLeft;
 };
 

@@ -1,4 +1,5 @@
-// What a model's config says about RoPE. How it is computed is a recipe's matter (lib/recipe/rope_recipe.h).
+// What a model's config says about RoPE. How it is computed is a recipe's matter
+// (lib/recipe/rope_recipe.h).
 #ifndef BITANCHOR_LIB_PROBLEM_ROPE_CONFIG_H_
 #define BITANCHOR_LIB_PROBLEM_ROPE_CONFIG_H_
 
@@ -30,8 +31,8 @@ struct RopeConfig {
   int64_t original_max_position_embeddings = 8192;
 
   // The kernel's own numbers, used instead of computing them; empty: computed.
-  std::vector<float> inv_freq;   // [R/2]
-  std::vector<float> cos, sin;   // [P, R/2]; both or neither; every position must be < P
+  std::vector<float> inv_freq;  // [R/2]
+  std::vector<float> cos, sin;  // [P, R/2]; both or neither; every position must be < P
 };
 
 }  // namespace bitanchor

@@ -1,0 +1,21 @@
+#include "lib/problem/rope_config.h"
+
+namespace bitanchor {
+
+std::string_view Name(RopePairing pairing) {
+  return pairing == RopePairing::kHalf ? "half" : "interleaved";
+}
+
+std::string_view Name(RopeType type) {
+  switch (type) {
+    case RopeType::kDefault:
+      return "default";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kLlama3:
+      return "llama3";
+  }
+  return "";
+}
+
+}  // namespace bitanchor
