@@ -1,0 +1,54 @@
+#include "simd/key_rows.h"
+
+#include <algorithm>
+
+namespace bitanchor::simd {
+namespace {
+
+// Bits [begin, end) of a word, each clamped to 0..64.
+uint64_t BitRange(int64_t begin, int64_t end) {
+  begin = std::clamp<int64_t>(begin, 0, 64);
+  end = std::clamp<int64_t>(end, 0, 64);
+  if (begin >= end) return 0;
+  const uint64_t below_end = end == 64 ? kAllLanes : (uint64_t{1} << end) - 1;
+  return below_end & ~((uint64_t{1} << begin) - 1);
+}
+
+}  // namespace
+
+uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64_t j) {
+  const MaskSpec& spec = mask.spec;
+  const int64_t at = q0 + mask.Offset();  // lane i stands at key at + i
+  const int64_t begin = spec.causal ? j - at : 0;
+  const int64_t end = spec.window_keys ? std::min(nq, j - at + *spec.window_keys) : nq;
+  uint64_t lanes = BitRange(begin, end);
+  if (spec.rule == MaskRule::kFull || lanes == 0) return lanes;
+  const int64_t key_id = mask.k_ids[b * mask.Skv + j];
+  if (spec.rule == MaskRule::kAnchor && key_id == 0) return lanes;
+  const int64_t* q_ids = &mask.q_ids[b * mask.Sq + q0];
+  uint64_t same = 0;
+  for (int64_t i = 0; i < nq; ++i) same |= uint64_t{q_ids[i] == key_id} << i;
+  return lanes & same;
+}
+
+void CollectKeyRows(const Mask& mask, const BlockClassifier& classifier, int64_t b, int64_t query_block,
+                    int64_t block_q, int64_t block_k, KeyRows& rows) {
+  rows.key.clear();
+  rows.lanes.clear();
+  const int64_t q0 = query_block * block_q, nq = std::min(block_q, mask.Sq - q0);
+  const uint64_t everyone = BitRange(0, nq);
+  for (int64_t block = 0; block < classifier.KeyBlocks(); ++block) {
+    const BlockKind kind = classifier.Classify(b, query_block, block);
+    if (kind == BlockKind::kEmpty) continue;
+    const int64_t begin = block * block_k, end = std::min(begin + block_k, mask.Skv);
+    for (int64_t j = begin; j < end; ++j) {
+      const uint64_t lanes =
+          kind == BlockKind::kFull ? everyone : VisibleLanes(mask, b, q0, nq, j);
+      if (lanes == 0) continue;
+      rows.key.push_back(j);
+      rows.lanes.push_back(lanes == everyone ? kAllLanes : lanes);
+    }
+  }
+}
+
+}  // namespace bitanchor::simd

@@ -1,0 +1,53 @@
+#include "simd/parallel.h"
+
+#include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <mutex>
+#include <thread>
+
+#include "lib/number/float_environment.h"
+
+namespace bitanchor::simd {
+
+int Workers(const EngineOptions& options) {
+  if (options.threads > 0) return options.threads;
+  const unsigned cores = std::thread::hardware_concurrency();
+  return cores == 0 ? 1 : static_cast<int>(cores);
+}
+
+void ParallelFor(const EngineOptions& options, int64_t tasks,
+                 const std::function<void(int64_t task, int worker)>& body) {
+  std::mutex progress_mutex;
+  int64_t done = 0;
+  const auto run = [&](int64_t task, int worker) {
+    {
+      const FloatEnvironment environment;
+      body(task, worker);
+    }
+    if (options.progress) {
+      const std::lock_guard<std::mutex> lock(progress_mutex);
+      options.progress(++done, tasks);
+    }
+  };
+  const int workers = Workers(options);
+  if (workers == 1 || tasks <= 1) {
+    for (int64_t task = 0; task < tasks; ++task) run(task, 0);
+    return;
+  }
+  const tbb::global_control control(tbb::global_control::max_allowed_parallelism,
+                                    static_cast<size_t>(workers));
+  tbb::task_arena arena(workers);
+  arena.execute([&] {
+    tbb::parallel_for(tbb::blocked_range<int64_t>(0, tasks, 1),
+                      [&](const tbb::blocked_range<int64_t>& range) {
+                        const int worker = tbb::this_task_arena::current_thread_index();
+                        for (int64_t task = range.begin(); task < range.end(); ++task) {
+                          run(task, worker);
+                        }
+                      });
+  });
+}
+
+}  // namespace bitanchor::simd
