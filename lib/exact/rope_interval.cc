@@ -1,0 +1,128 @@
+#include "lib/exact/rope_interval.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/number/elementary.h"
+#include "lib/number/float_environment.h"
+#include "lib/number/format.h"
+
+namespace bitanchor::exact {
+namespace {
+
+float RoundTo(DType F, double x, Rounding mode = Rounding::kNearestEven) {
+  if (F == DType::kBF16) return ToF32(ToBF16(x, mode));
+  if (F == DType::kF16) return ToF32(ToF16(x, mode));
+  return RoundToF32(x, mode);
+}
+
+float RoundStage(StageFormat stage, DType F, double x) {
+  return RoundTo(stage == StageFormat::kF32 ? DType::kF32 : F, x);
+}
+
+double UlpF32(float x) {
+  const float size = std::fabs(x);
+  return static_cast<double>(std::nextafterf(size, std::numeric_limits<float>::infinity())) - size;
+}
+
+enum class Fusing { kNone, kFirst, kSecond };
+
+// first * c1 -+ second * c2, as an apply stage rounds it.
+float Combine(RopeApply apply, Fusing fusing, DType F, float a, float b, float c, float d) {
+  if (apply == RopeApply::kThreeRoundings) {
+    const float ab = RoundTo(F, static_cast<double>(a) * b), cd = RoundTo(F, static_cast<double>(c) * d);
+    return F == DType::kF32 ? ab + cd : RoundTo(F, static_cast<double>(ab) + cd);
+  }
+  if (fusing == Fusing::kFirst) return RoundTo(F, std::fma(a, b, c * d));
+  if (fusing == Fusing::kSecond) return RoundTo(F, std::fma(c, d, a * b));
+  return RoundTo(F, a * b + c * d);
+}
+
+}  // namespace
+
+RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F, double libm_ulp)
+    : config_(config),
+      recipe_(recipe),
+      F_(F),
+      libm_ulp_(libm_ulp),
+      inv_freq_(InverseFrequencies(config, recipe)) {}
+
+// What a libm may return where the correctly rounded result is `rounded`: the true value is within half an
+// ulp of that.
+RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
+  const double reach = (libm_ulp_ + 0.5) * UlpF32(rounded);
+  const DType table = recipe_.table == StageFormat::kF32 ? DType::kF32 : F_;
+  // Towards `rounded`: only f32 values within reach are results a libm may give.
+  const float low = RoundToF32(rounded - reach, Rounding::kUp);
+  const float high = RoundToF32(rounded + reach, Rounding::kDown);
+  return {RoundTo(table, rounded), RoundTo(table, low), RoundTo(table, high)};
+}
+
+RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) const {
+  if (!config_.cos.empty()) {
+    const int64_t at = position * (config_.rotary_dim / 2) + i;
+    const float c = RoundStage(recipe_.table, F_, config_.cos[at]);
+    const float s = RoundStage(recipe_.table, F_, config_.sin[at]);
+    return {{c, c, c}, {s, s, s}};
+  }
+  const float frequency = RoundStage(recipe_.angle, F_, inv_freq_[i]);
+  const float p = RoundStage(recipe_.angle, F_, static_cast<double>(position));
+  const float angle = RoundStage(recipe_.angle, F_, static_cast<double>(p) * frequency);
+  return {Libm(number::Cos(angle)), Libm(number::Sin(angle))};
+}
+
+// y1 = x1 c - x2 s, y2 = x2 c + x1 s. Every rounding is monotone, so the ends of c and s give the ends of y.
+void RopeIntervals::Pair(float x1, float x2, const TableEntry& t, Interval& y1, Interval& y2) const {
+  // Operand order: x1's product comes first, as kF32FmaX1 fuses it.
+  const bool x1_fused = recipe_.apply == RopeApply::kF32FmaX1;
+  const Fusing own = x1_fused ? Fusing::kFirst : Fusing::kNone;
+  const auto first = [&](Fusing f, float c, float s) { return Combine(recipe_.apply, f, F_, x1, c, -x2, s); };
+  const auto second = [&](Fusing f, float c, float s) { return Combine(recipe_.apply, f, F_, x1, s, x2, c); };
+  const float want1 = first(own, t.c.want, t.s.want), want2 = second(own, t.c.want, t.s.want);
+  y1 = {want1, want1, want1};
+  y2 = {want2, want2, want2};
+  const auto widen = [](Interval& y, float value) {
+    if (std::isnan(y.low)) return;
+    if (std::isnan(value)) {  // Inf - Inf under one choice and not under another: nothing decides
+      y = {std::numeric_limits<double>::quiet_NaN(), 1, -1};
+      return;
+    }
+    y.low = std::min(y.low, value);
+    y.high = std::max(y.high, value);
+  };
+  const bool pinned = t.c.low == t.c.high && t.s.low == t.s.high;
+  const bool any_fusing = recipe_.apply == RopeApply::kF32;
+  if (pinned && !any_fusing) return;
+  for (const Fusing f : {Fusing::kNone, Fusing::kFirst, Fusing::kSecond}) {
+    if (f != own && !any_fusing) continue;
+    for (int corner = 0; corner < (pinned ? 1 : 4); ++corner) {
+      const float c = corner & 1 ? t.c.high : t.c.low, s = corner & 2 ? t.s.high : t.s.low;
+      widen(y1, first(f, c, s));
+      widen(y2, second(f, c, s));
+    }
+  }
+}
+
+void RopeIntervals::Token(const TensorView& in, int64_t b, int64_t s, int64_t position,
+                          std::vector<Interval>& out) const {
+  const FloatEnvironment environment;
+  const int64_t H = in.shape[2], D = in.shape[3], half = config_.rotary_dim / 2;
+  const bool interleaved = config_.pairing == RopePairing::kInterleaved;
+  out.resize(H * D);
+  for (int64_t i = 0; i < half; ++i) {
+    const TableEntry entry = Entry(position, i);
+    const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
+    for (int64_t h = 0; h < H; ++h) {
+      Pair(in.At(b, s, h, d1), in.At(b, s, h, d2), entry, out[h * D + d1], out[h * D + d2]);
+    }
+  }
+  for (int64_t d = config_.rotary_dim; d < D; ++d) {
+    for (int64_t h = 0; h < H; ++h) {
+      const float x = in.At(b, s, h, d);
+      out[h * D + d] = {x, x, x};
+    }
+  }
+}
+
+}  // namespace bitanchor::exact

@@ -1,0 +1,46 @@
+// The RoPE contract as a set: which values of each rotated element a kernel may give whose sin and cos are
+// within libm_ulp of the recipe's angle and whose arithmetic is the recipe's (numerics section 3).
+#ifndef BITANCHOR_LIB_EXACT_ROPE_INTERVAL_H_
+#define BITANCHOR_LIB_EXACT_ROPE_INTERVAL_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/problem/rope_config.h"
+#include "lib/recipe/interval.h"
+#include "lib/recipe/rope_recipe.h"
+#include "lib/tensor/tensor_view.h"
+
+namespace bitanchor::exact {
+
+class RopeIntervals {
+ public:
+  // config's own tables leave the kernel no freedom in sin and cos, only in fusing. F: q's dtype.
+  RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F, double libm_ulp);
+
+  // The intervals of token (b, s)'s heads: in is [B, S, H, D], out [H, D]. The ends are values of F and
+  // `want` is the recipe's own answer. Thread-safe.
+  void Token(const TensorView& in, int64_t b, int64_t s, int64_t position,
+             std::vector<Interval>& out) const;
+
+ private:
+  struct Range {
+    float want, low, high;
+  };
+  struct TableEntry {
+    Range c, s;
+  };
+  TableEntry Entry(int64_t position, int64_t i) const;
+  Range Libm(float rounded) const;
+  void Pair(float x1, float x2, const TableEntry& t, Interval& y1, Interval& y2) const;
+
+  const RopeConfig& config_;
+  const RopeRecipe& recipe_;
+  DType F_;
+  double libm_ulp_;
+  std::vector<float> inv_freq_;
+};
+
+}  // namespace bitanchor::exact
+
+#endif  // BITANCHOR_LIB_EXACT_ROPE_INTERVAL_H_

@@ -1,0 +1,33 @@
+// A verdict: the outcome of judging a capture.
+#ifndef BITANCHOR_LIB_VERDICT_VERDICT_H_
+#define BITANCHOR_LIB_VERDICT_VERDICT_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/verdict/census.h"
+
+namespace bitanchor {
+
+enum class Outcome { kPass, kFail, kInconclusive };
+std::string_view Name(Outcome outcome);  // "pass", "fail", "inconclusive"
+
+struct OutputVerdict {
+  std::string name;  // "o", "lse", "q_rope", "k_rope"
+  Census census;
+};
+
+struct Verdict {
+  std::string mode, name;  // how it was judged: "contract" or "replay", and which one
+  std::vector<OutputVerdict> outputs;
+  std::vector<std::string> not_judged;  // answers that the capture does not hold, or that this mode cannot judge
+
+  // fail: an element is outside or wrongly (not) finite. inconclusive: nothing failed, and some output has
+  // no element that could have. An output without elements cannot pass.
+  Outcome Result() const;
+};
+
+}  // namespace bitanchor
+
+#endif  // BITANCHOR_LIB_VERDICT_VERDICT_H_
