@@ -1,0 +1,234 @@
+// The rope object of a capture's metadata, as found in Hugging Face configs of several ages.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+
+#include "lib/file/capture_metadata.h"
+#include "lib/file/json_fields.h"
+#include "lib/file/strict_json.h"
+#include "lib/recipe/rope_recipe.h"
+#include "lib/tensor/error.h"
+
+namespace bitanchor {
+namespace {
+
+using nlohmann::json;
+using Names = std::vector<std::string_view>;
+
+// Fields that a model's config has; they may stand flat or nested.
+const Names kModelFields = {"rope_type",
+                            "type",
+                            "rope_theta",
+                            "partial_rotary_factor",
+                            "factor",
+                            "low_freq_factor",
+                            "high_freq_factor",
+                            "original_max_position_embeddings",
+                            "max_position_embeddings",
+                            "attention_factor",
+                            "beta_fast",
+                            "beta_slow",
+                            "short_factor",
+                            "long_factor"};
+constexpr std::string_view kNests[] = {"rope_parameters", "rope_scaling"};
+
+// What a rope type computes with besides theta and the rotary dimension.
+struct TypeRow {
+  RopeType type;
+  Names fields;  // each of them required
+};
+const TypeRow kTypes[] = {
+    {RopeType::kDefault, {}},
+    {RopeType::kLinear, {"factor"}},
+    {RopeType::kLlama3,
+     {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}}};
+
+// Numbers that change what some rope type computes. Given to a type that does not use them, they
+// say that the config means something else than it gets.
+const Names kScalingFields = {"factor",           "low_freq_factor", "high_freq_factor",
+                              "attention_factor", "beta_fast",       "beta_slow",
+                              "short_factor",     "long_factor"};
+
+Names Joined(Names names, std::initializer_list<std::string_view> more) {
+  names.insert(names.end(), more);
+  return names;
+}
+
+// The same field in several places, as real configs have it, is one field if all say the same.
+class ConfigFields {
+ public:
+  explicit ConfigFields(const json& rope)
+      : places_{JsonFields(rope, "rope",
+                           Joined(kModelFields, {"recipe", "pairing", "rotary_dim",
+                                                 "rope_parameters", "rope_scaling"}))} {
+    for (const std::string_view nest : kNests) {
+      const json* const nested = places_[0].Find(nest);
+      if (nested == nullptr || nested->is_null()) continue;  // configs spell "none" as null
+      places_.emplace_back(*nested, places_[0].Path(nest), kModelFields);
+    }
+  }
+
+  const JsonFields& flat() const { return places_[0]; }
+
+  template <typename T>
+  struct Found {
+    T value;
+    std::string path;
+  };
+
+  // The value of a field that goes by any of `names`; nullopt: absent everywhere.
+  template <typename T>
+  std::optional<Found<T>> Get(std::optional<T> (JsonFields::*read)(std::string_view) const,
+                              std::initializer_list<std::string_view> names) const {
+    std::optional<Found<T>> found;
+    for (const JsonFields& place : places_) {
+      for (const std::string_view name : names) {
+        const std::optional<T> value = (place.*read)(name);
+        if (!value) continue;
+        if (!found) {
+          found = {*value, place.Path(name)};
+        } else if (*value != found->value) {
+          throw InputError(
+              place.Path(name), Describe(*place.Find(name)),
+              fmt::format("{}, as {} says", Describe(json(found->value)), found->path));
+        }
+      }
+    }
+    return found;
+  }
+
+  bool Has(std::string_view name) const {
+    return std::ranges::any_of(
+        places_, [&](const JsonFields& place) { return place.Find(name) != nullptr; });
+  }
+
+  void RefuseUnusedBy(const TypeRow& row) const {
+    for (const std::string_view name : kScalingFields) {
+      if (std::ranges::find(row.fields, name) != row.fields.end()) continue;
+      for (const JsonFields& place : places_) {
+        const json* const value = place.Find(name);
+        if (value == nullptr) continue;
+        throw InputError(place.Path(name), Describe(*value),
+                         fmt::format("no such field with rope_type {}", Name(row.type)));
+      }
+    }
+  }
+
+ private:
+  std::vector<JsonFields> places_;
+};
+
+const TypeRow& ReadType(const ConfigFields& fields, std::vector<std::string>& defaults) {
+  const auto found = fields.Get(&JsonFields::String, {"rope_type", "type"});
+  if (!found) {
+    defaults.push_back(DefaultTaken("rope.rope_type", Name(RopeType::kDefault)));
+    return kTypes[0];
+  }
+  Names names;
+  for (const TypeRow& row : kTypes) {
+    if (Name(row.type) == found->value) return row;
+    names.push_back(Name(row.type));
+  }
+  throw InputError(found->path, Describe(json(found->value)),
+                   fmt::format("one of {}", fmt::join(names, ", ")));
+}
+
+// A length in tokens, which must make sense even where the type does not use it.
+std::optional<int64_t> ReadTokens(const ConfigFields& fields, std::string_view name) {
+  const auto found = fields.Get(&JsonFields::Integer, {name});
+  if (!found) return std::nullopt;
+  if (found->value < 1) throw InputError(found->path, std::to_string(found->value), ">= 1");
+  return found->value;
+}
+
+void ReadScaling(const ConfigFields& fields, const TypeRow& row, RopeConfig& config) {
+  fields.RefuseUnusedBy(row);
+  for (const std::string_view name : row.fields) {
+    if (fields.Has(name)) continue;
+    throw InputError(fmt::format("rope.{}", name), "no value",
+                     fmt::format("one, as rope_type {} needs it", Name(row.type)));
+  }
+  const auto read_number = [&](std::string_view name, double& number) {
+    if (const auto found = fields.Get(&JsonFields::Number, {name})) number = found->value;
+  };
+  read_number("factor", config.factor);
+  read_number("low_freq_factor", config.low_freq_factor);
+  read_number("high_freq_factor", config.high_freq_factor);
+  const auto original_length = ReadTokens(fields, "original_max_position_embeddings");
+  if (original_length) config.original_max_position_embeddings = *original_length;
+  ReadTokens(fields, "max_position_embeddings");  // no formula uses it
+}
+
+int64_t ReadRotaryDim(const ConfigFields& fields, int64_t head_dim,
+                      std::vector<std::string>& defaults) {
+  const std::optional<int64_t> given = fields.flat().Integer("rotary_dim");
+  const auto partial = fields.Get(&JsonFields::Number, {"partial_rotary_factor"});
+  if (!partial) {
+    if (given) return *given;
+    defaults.push_back(
+        DefaultTaken("rope.rotary_dim", std::to_string(head_dim), "default, the head dimension"));
+    return head_dim;
+  }
+  const double share = partial->value;
+  if (!(share > 0 && share <= 1)) {
+    throw InputError(partial->path, Describe(json(share)), "a number in (0, 1]");
+  }
+  // int(head_dim * partial_rotary_factor), as Hugging Face has it.
+  const int64_t rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * share);
+  if (rotary_dim < 2 || rotary_dim % 2 != 0) {
+    throw InputError(partial->path, fmt::format("{}, that is {} dimensions", share, rotary_dim),
+                     fmt::format("an even number of the {} dimensions, 2 or more", head_dim));
+  }
+  if (given && *given != rotary_dim) {
+    throw InputError("rope.rotary_dim", std::to_string(*given),
+                     fmt::format("{}, as {} says", rotary_dim, partial->path));
+  }
+  return rotary_dim;
+}
+
+const RopeRecipe& ReadRecipe(const ConfigFields& fields) {
+  const std::optional<std::string> name = fields.flat().String("recipe");
+  const RopeRecipe* const recipe = name ? FindRopeRecipe(*name) : nullptr;
+  if (recipe != nullptr) return *recipe;
+  throw InputError("rope.recipe", name ? Describe(json(*name)) : "no value",
+                   fmt::format("one of {}", fmt::join(RopeRecipeNames(), ", ")));
+}
+
+RopePairing ReadPairing(const ConfigFields& fields, const RopeRecipe& recipe,
+                        std::vector<std::string>& defaults) {
+  const std::optional<std::string> name = fields.flat().String("pairing");
+  if (!name) {
+    defaults.push_back(DefaultTaken("rope.pairing", Name(recipe.pairing),
+                                    fmt::format("default, that of {}", recipe.name)));
+    return recipe.pairing;
+  }
+  for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+    if (Name(pairing) == *name) return pairing;
+  }
+  throw InputError("rope.pairing", Describe(json(*name)), "half or interleaved");
+}
+
+}  // namespace
+
+RopeConfig ReadRopeConfig(const json& rope, int64_t head_dim, std::vector<std::string>& defaults) {
+  const ConfigFields fields(rope);
+  const RopeRecipe& recipe = ReadRecipe(fields);
+  const TypeRow& row = ReadType(fields, defaults);
+  RopeConfig config;
+  config.recipe = recipe.name;
+  config.type = row.type;
+  if (const auto theta = fields.Get(&JsonFields::Number, {"rope_theta"})) {
+    config.rope_theta = theta->value;
+  } else {
+    defaults.push_back(DefaultTaken("rope.rope_theta", fmt::format("{}", config.rope_theta)));
+  }
+  config.rotary_dim = ReadRotaryDim(fields, head_dim, defaults);
+  config.pairing = ReadPairing(fields, recipe, defaults);
+  ReadScaling(fields, row, config);
+  return config;
+}
+
+}  // namespace bitanchor

@@ -1,0 +1,42 @@
+#include "lib/file/printable.h"
+
+#include <fmt/format.h>
+
+namespace bitanchor {
+namespace {
+
+constexpr size_t kPathLimit = 160;
+constexpr std::string_view kMore = "...";
+
+std::string Escaped(char byte) {
+  if (byte >= 0x20 && byte < 0x7f) return std::string(1, byte);
+  return fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+}
+
+}  // namespace
+
+std::string Printable(std::string_view text, size_t limit) {
+  std::string out;
+  for (const char byte : text) {
+    out += Escaped(byte);
+    if (out.size() <= limit) continue;
+    out.resize(limit - kMore.size());
+    out += kMore;
+    break;
+  }
+  return out;
+}
+
+std::string Quoted(std::string_view text, size_t limit) {
+  return '"' + Printable(text, limit) + '"';
+}
+
+std::string PrintablePath(std::string_view path) {
+  std::string out;
+  for (const char byte : path) out += Escaped(byte);
+  if (out.empty()) return "\"\"";
+  if (out.size() <= kPathLimit) return out;
+  return std::string(kMore) + out.substr(out.size() - kPathLimit + kMore.size());
+}
+
+}  // namespace bitanchor

@@ -1,0 +1,91 @@
+#include "lib/file/report.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "lib/file/capture.h"
+
+namespace bitanchor {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json Number(double x) {
+  if (std::isnan(x)) return "nan";
+  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+  return x;
+}
+
+Json ProblemJson(const AttentionProblem& problem, Layout layout, const std::string& kernel) {
+  const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
+  const MaskSpec& mask = problem.mask.spec;
+  Json json = {{"kernel", kernel},
+               {"dtype", DTypeName(problem.dtype)},
+               {"B", B},
+               {"Sq", Sq},
+               {"Skv", Skv},
+               {"Hq", Hq},
+               {"Hkv", Hkv},
+               {"D", D},
+               {"layout", Name(layout)},
+               {"mask",
+                {{"rule", Name(mask.rule)},
+                 {"causal", mask.causal},
+                 {"window_keys", mask.window_keys ? Json(*mask.window_keys) : Json(nullptr)},
+                 {"corner", Name(mask.corner)}}},
+               {"softmax_scale", problem.softmax_scale}};
+  if (problem.rope) json["rope_recipe"] = problem.rope->recipe;
+  return json;
+}
+
+Json OutputJson(const OutputVerdict& output, Layout layout) {
+  const Census& census = output.census;
+  Json worst = Json::array();
+  for (const WorstElement& element : census.worst) {
+    worst.push_back({{"index", CaptureIndex(element.index, layout)},
+                     {"got", Number(element.got)},
+                     {"want", Number(element.interval.want)},
+                     {"low", Number(element.interval.low)},
+                     {"high", Number(element.interval.high)},
+                     {"share", Number(element.share)}});
+  }
+  return {{"name", output.name},
+          {"elements", census.elements()},
+          {"exact", census.exact},
+          {"within", census.within},
+          {"outside", census.outside},
+          {"nonfinite_mismatch", census.nonfinite_mismatch},
+          {"undetermined", census.undetermined},
+          {"max_ulp", Number(census.max_ulp)},
+          {"worst_share_of_bound", Number(census.max_share)},
+          {"bias", Number(census.Bias())},
+          {"bias_sigma", Number(census.BiasSigma())},
+          {"worst", worst}};
+}
+
+}  // namespace
+
+std::vector<int64_t> CaptureIndex(const ElementIndex& index, Layout layout) {
+  const auto [b, s, h, d] = index;
+  if (d < 0)
+    return layout == Layout::kTHD ? std::vector<int64_t>{h, s} : std::vector<int64_t>{b, h, s};
+  if (layout == Layout::kTHD) return {s, h, d};
+  if (layout == Layout::kBHSD) return {b, h, s, d};
+  return {b, s, h, d};
+}
+
+std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, Layout layout,
+                       const std::string& kernel, const std::vector<std::string>& defaults) {
+  Json outputs = Json::array();
+  for (const OutputVerdict& output : verdict.outputs) outputs.push_back(OutputJson(output, layout));
+  const Json json = {{"schema", 1},
+                     {"verdict", Name(verdict.Result())},
+                     {"judged_by", {{"mode", verdict.mode}, {"name", verdict.name}}},
+                     {"problem", ProblemJson(problem, layout, kernel)},
+                     {"defaults", defaults},
+                     {"outputs", outputs},
+                     {"not_judged", verdict.not_judged}};
+  return json.dump(2, ' ', true) + "\n";
+}
+
+}  // namespace bitanchor
