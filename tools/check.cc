@@ -1,0 +1,127 @@
+// bitanchor check: judge what a kernel answered.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "lib/file/capture.h"
+#include "lib/file/report.h"
+#include "lib/file/write_file.h"
+#include "lib/tensor/error.h"
+#include "tools/commands.h"
+#include "tools/judge.h"
+
+namespace bitanchor::tools {
+namespace {
+
+struct CheckOptions {
+  std::string capture, contract, recipe, json;
+  SampleOptions sample;
+  bool allow_inconclusive = false;
+  CommonOptions common;
+};
+
+const Contract& ChooseContract(const CheckOptions& options, const AttentionProblem& problem) {
+  if (options.contract.empty()) return DefaultContract(problem.dtype);
+  const Contract* contract = FindContract(options.contract);
+  if (contract != nullptr) return *contract;
+  std::string names;
+  for (const Contract& c : Contracts()) names += (names.empty() ? "" : ", ") + std::string(c.name);
+  throw InputError("--contract", options.contract.substr(0, 60), "one of " + names);
+}
+
+const AttentionRecipe& ChooseRecipe(const CheckOptions& options) {
+  const AttentionRecipe* recipe = FindAttentionRecipe(options.recipe);
+  if (recipe != nullptr) return *recipe;
+  std::string names;
+  for (const AttentionRecipe& r : AttentionRecipes()) names += (names.empty() ? "" : ", ") + std::string(r.name);
+  throw InputError("--recipe", options.recipe.substr(0, 60), "one of " + names);
+}
+
+std::string Percent(int64_t part, int64_t all) {
+  return fmt::format("{:.3g}%", all == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(all));
+}
+
+void PrintOutput(const OutputVerdict& output, Layout layout) {
+  const Census& c = output.census;
+  const int64_t n = c.elements();
+  fmt::print("\n{}: {} elements\n", output.name, n);
+  fmt::print("  exact {} ({})   within {} ({})   outside {} ({})", c.exact, Percent(c.exact, n), c.within,
+             Percent(c.within, n), c.outside, Percent(c.outside, n));
+  if (c.nonfinite_mismatch > 0) fmt::print("   non-finite mismatch {}", c.nonfinite_mismatch);
+  if (c.undetermined > 0) fmt::print("   undetermined {}", c.undetermined);
+  fmt::print("\n  largest error {:.4g} ulp, worst share of the bound {:.4g}, bias {:+.3g} of the bound ({:+.1f} sigma)\n",
+             c.max_ulp, c.max_share, c.Bias(), c.BiasSigma());
+  if (c.worst.empty()) return;
+  fmt::print("  {:>24} {:>15} {:>15} {:>15} {:>15} {:>9}\n", "worst elements", "got", "want", "low", "high", "share");
+  for (const WorstElement& e : c.worst) {
+    const std::string index = fmt::format("[{}]", fmt::join(CaptureIndex(e.index, layout), ", "));
+    fmt::print("  {:>24} {:>15.8g} {:>15.8g} {:>15.8g} {:>15.8g} {:>9.3g}\n", index, e.got, e.interval.want,
+               e.interval.low, e.interval.high, e.share);
+  }
+}
+
+void PrintReport(const Capture& capture, const Verdict& verdict) {
+  const auto [B, Sq, Skv, Hq, Hkv, D] = capture.problem.shape;
+  const MaskSpec& mask = capture.problem.mask.spec;
+  if (!capture.kernel.empty()) fmt::print("kernel: {}\n", capture.kernel);
+  fmt::print("problem: {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}{}", DTypeName(capture.problem.dtype), B, Sq, Skv,
+             Hq, Hkv, D, Name(mask.rule), mask.causal ? " causal" : "");
+  if (mask.window_keys) fmt::print(" window {}", *mask.window_keys);
+  if (capture.problem.rope) fmt::print(", RoPE {}", capture.problem.rope->recipe);
+  fmt::print("\njudged by: {} {}\n", verdict.mode, verdict.name);
+  for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
+  for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
+  if (!verdict.not_judged.empty()) fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
+}
+
+int Check(const CheckOptions& options) {
+  const simd::EngineOptions engine = options.common.Engine("check");
+  if (!options.recipe.empty() && !options.contract.empty()) {
+    throw InputError("--recipe", "--contract as well", "one way to judge");
+  }
+  if (!options.recipe.empty() && options.sample.rows > 0) {
+    throw InputError("--sample-rows", "--recipe as well", "a contract: replay computes every row");
+  }
+  const Capture capture = ReadCapture(options.capture);
+  if (!capture.HasAnswer()) {
+    throw InputError(options.capture, "no answer",
+                     "at least one of o, lse, q_rope, k_rope, dq, dk, dv");
+  }
+  const Verdict verdict =
+      options.recipe.empty()
+          ? JudgeByContract(capture, ChooseContract(options, capture.problem), options.sample, engine)
+          : JudgeByReplay(capture, ChooseRecipe(options), engine);
+  const Outcome outcome = verdict.Result();
+  const std::string json =
+      JsonReport(verdict, capture.problem, capture.layout, capture.kernel, capture.defaults);
+  if (options.json == "-") {
+    fmt::print("{}", json);
+  } else {
+    if (!options.json.empty()) WriteFile(options.json, json);
+    if (!options.common.quiet) PrintReport(capture, verdict);
+    fmt::print("{}verdict: {}\n", options.common.quiet ? "" : "\n", Name(outcome));
+  }
+  if (outcome == Outcome::kInconclusive) return options.allow_inconclusive ? kPassed : kMismatch;
+  return outcome == Outcome::kPass ? kPassed : kMismatch;
+}
+
+}  // namespace
+
+void AddCheck(CLI::App& app, Action& run) {
+  auto options = std::make_shared<CheckOptions>();
+  CLI::App* command = app.add_subcommand(
+      "check",
+      "Judge what a kernel answered: exit 0 right, 1 wrong, 2 bad input.\n\n"
+      "  bitanchor check capture.safetensors --json report.json\n");
+  command->add_option("capture", options->capture, "A capture file with at least one answer")->required();
+  command->add_option("--contract", options->contract, "Judge by this contract (default: flash-<dtype of q>)");
+  command->add_option("--recipe", options->recipe, "Judge by replay: demand this recipe's bits");
+  command->add_option("--sample-rows", options->sample.rows, "Judge only so many rows of o and lse")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", options->sample.seed, "Which rows are sampled")->capture_default_str();
+  command->add_flag("--allow-inconclusive", options->allow_inconclusive, "Exit 0 where nothing could be decided");
+  command->add_option("--json", options->json, "Write the report to this file (-: stdout, instead of the text)");
+  options->common.AddTo(*command);
+  command->callback([options, &run] { run = [options] { return Check(*options); }; });
+}
+
+}  // namespace bitanchor::tools

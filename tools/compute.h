@@ -1,0 +1,45 @@
+// Wiring: from a problem to rotated inputs and answers, by either engine.
+#ifndef BITANCHOR_TOOLS_COMPUTE_H_
+#define BITANCHOR_TOOLS_COMPUTE_H_
+
+#include <vector>
+
+#include "lib/problem/attention_problem.h"
+#include "lib/recipe/attention_recipe.h"
+#include "simd/options.h"
+
+namespace bitanchor::tools {
+
+enum class Engine { kSimd, kScalar };
+
+// Memory for one tensor, and the dense view onto it.
+struct OwnedTensor {
+  std::vector<std::byte> bytes;
+  MutableTensorView view;
+
+  OwnedTensor() = default;
+  OwnedTensor(DType dtype, const Shape4& shape, Layout layout);
+};
+
+// q and k as attention reads them, and where they lie if they had to be computed.
+struct Rotated {
+  AttentionProblem problem;  // q and k after RoPE, rope absent
+  OwnedTensor q, k;          // empty without rope
+};
+
+// Rotates q and k under the problem's RoPE recipe; without rope the problem as it is.
+Rotated Rotate(const AttentionProblem& problem, Layout layout, Engine engine,
+               const simd::EngineOptions& options);
+
+struct Answer {
+  OwnedTensor o;
+  std::vector<float> lse;  // [B, Hq, Sq]
+};
+
+// `problem` has no rope any more. o has q's dtype unless told otherwise.
+Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout, Engine engine,
+              const simd::EngineOptions& options, DType o_dtype);
+
+}  // namespace bitanchor::tools
+
+#endif  // BITANCHOR_TOOLS_COMPUTE_H_

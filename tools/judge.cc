@@ -1,0 +1,279 @@
+#include "tools/judge.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <set>
+
+#include "lib/exact/attention_interval.h"
+#include "lib/exact/rope_interval.h"
+#include "lib/number/philox.h"
+#include "simd/parallel.h"
+#include "tools/compute.h"
+
+namespace bitanchor::tools {
+namespace {
+
+constexpr int64_t kQueriesPerTask = 16;
+constexpr int64_t kTokensPerTask = 64;
+
+// Runs tasks, each with a census per output of its own, and merges them; the order does not matter to a Census.
+template <size_t N, typename Body>
+std::array<Census, N> Judged(const simd::EngineOptions& options, int64_t tasks,
+                             const std::array<Census, N>& empty, const Body& body) {
+  std::vector<std::array<Census, N>> partial(simd::Workers(options), empty);
+  simd::ParallelFor(options, tasks, [&](int64_t task, int worker) { body(task, partial[worker]); });
+  std::array<Census, N> merged = empty;
+  for (const auto& part : partial) {
+    for (size_t n = 0; n < N; ++n) merged[n].Merge(part[n]);
+  }
+  return merged;
+}
+
+// One of q and k through RoPE as the contract sees it: what attention shall start from, how far a conforming kernel
+// may be from it, and how the kernel's own rotation stands.
+struct RotatedInput {
+  OwnedTensor centre, deviation;  // F32; empty where the kernel's rotation is in the capture
+  TensorView start;
+};
+
+RotatedInput RotateInput(const Capture& capture, const Contract& contract, const TensorView& in,
+                         const std::vector<int64_t>& positions, const TensorView& answer,
+                         const std::string& name, const simd::EngineOptions& options, Verdict& verdict) {
+  const RopeConfig& config = *capture.problem.rope;
+  const exact::RopeIntervals intervals(config, *FindRopeRecipe(config.recipe), in.dtype, contract.libm_ulp);
+  const auto [B, S, H, D] = in.shape;
+  RotatedInput out;
+  out.start = answer;
+  if (!answer) {
+    out.centre = OwnedTensor(DType::kF32, in.shape, Layout::kBSHD);
+    out.deviation = OwnedTensor(DType::kF32, in.shape, Layout::kBSHD);
+    out.start = out.centre.view;
+  }
+  const int64_t tokens = B * S;
+  const auto census = Judged<1>(
+      options, (tokens + kTokensPerTask - 1) / kTokensPerTask, {Census(answer ? answer.dtype : in.dtype)},
+      [&, S = S, H = H, D = D](int64_t task, std::array<Census, 1>& mine) {
+        std::vector<Interval> token_intervals;
+        std::vector<float> got(D);
+        for (int64_t n = task * kTokensPerTask; n < std::min(tokens, (task + 1) * kTokensPerTask); ++n) {
+          const int64_t b = n / S, s = n % S;
+          intervals.Token(in, b, s, positions[n], token_intervals);
+          for (int64_t h = 0; h < H; ++h) {
+            const Interval* row = &token_intervals[h * D];
+            if (answer) {
+              for (int64_t d = 0; d < D; ++d) got[d] = answer.At(b, s, h, d);
+              mine[0].AddRow({b, s, h, 0}, got.data(), row, D);
+              continue;
+            }
+            for (int64_t d = 0; d < D; ++d) {
+              const float want = static_cast<float>(row[d].want);
+              const float off = row[d].low > row[d].high
+                                    ? std::numeric_limits<float>::infinity()
+                                    : std::max(row[d].high - want, want - row[d].low);
+              const float deviation = std::isnan(off) ? 0 : off;
+              std::memcpy(out.centre.view.Row(b, s, h) + 4 * d, &want, 4);
+              std::memcpy(out.deviation.view.Row(b, s, h) + 4 * d, &deviation, 4);
+            }
+          }
+        }
+      });
+  if (answer) {
+    verdict.outputs.push_back({name, census[0]});
+  } else {
+    verdict.not_judged.push_back(name + " (not in the capture)");
+  }
+  return out;
+}
+
+// N different rows out of `total`, ascending (Floyd's sampling, drawn by Philox).
+std::vector<int64_t> SampleRows(int64_t total, const SampleOptions& sample) {
+  std::set<int64_t> rows;
+  for (int64_t top = total - sample.rows; top < total; ++top) {
+    const auto words = Philox4x32({static_cast<uint32_t>(top), static_cast<uint32_t>(top >> 32), 0, 0},
+                                  {static_cast<uint32_t>(sample.seed), static_cast<uint32_t>(sample.seed >> 32)});
+    const uint64_t draw = (uint64_t{words[1]} << 32 | words[0]) % static_cast<uint64_t>(top + 1);
+    if (!rows.insert(static_cast<int64_t>(draw)).second) rows.insert(top);
+  }
+  return {rows.begin(), rows.end()};
+}
+
+// A block of consecutive queries of one head.
+struct RowBlock {
+  int64_t b, h, q0, nq;
+};
+
+std::vector<RowBlock> RowBlocks(const AttentionShape& shape, const SampleOptions& sample) {
+  std::vector<RowBlock> blocks;
+  const int64_t total = shape.B * shape.Hq * shape.Sq;
+  if (sample.rows > 0 && sample.rows < total) {
+    for (const int64_t row : SampleRows(total, sample)) {
+      const int64_t head = row / shape.Sq;
+      blocks.push_back({head / shape.Hq, head % shape.Hq, row % shape.Sq, 1});
+    }
+    return blocks;
+  }
+  for (int64_t head = 0; head < shape.B * shape.Hq; ++head) {
+    for (int64_t q0 = 0; q0 < shape.Sq; q0 += kQueriesPerTask) {
+      blocks.push_back({head / shape.Hq, head % shape.Hq, q0, std::min(kQueriesPerTask, shape.Sq - q0)});
+    }
+  }
+  return blocks;
+}
+
+// The kernel's LSE as a natural, scaled one with -inf for rows that see nothing. An empty row must hold the value
+// that the capture says empty rows have.
+float NaturalLse(const LseSpec& spec, float got, float scale, bool row_is_empty) {
+  if (row_is_empty) {
+    const bool as_said = std::isnan(spec.empty) ? std::isnan(got) : got == spec.empty;
+    const float minus_inf = -std::numeric_limits<float>::infinity();
+    return as_said ? minus_inf : got == minus_inf ? std::numeric_limits<float>::quiet_NaN() : got;
+  }
+  double value = got;
+  if (spec.base == LseBase::k2) value *= 0.69314718055994530942;
+  if (!spec.scaled) value *= scale;
+  return static_cast<float>(value);
+}
+
+// Converting costs the kernel and us a rounding or two more.
+void WidenForConversion(const LseSpec& spec, Interval& interval) {
+  if ((spec.base == LseBase::kE && spec.scaled) || !std::isfinite(interval.want)) return;
+  const double more = 0x1p-21 * std::fabs(interval.want);
+  interval.low = RoundToF32(interval.low - more);
+  interval.high = RoundToF32(interval.high + more);
+}
+
+void JudgeAttention(const Capture& capture, const Contract& contract, const IntervalProblem& problem,
+                    const SampleOptions& sample, const simd::EngineOptions& options, Verdict& verdict) {
+  const std::vector<RowBlock> blocks = RowBlocks(problem.problem.shape, sample);
+  const int64_t D = problem.problem.shape.D;
+  const auto census = Judged<2>(
+      options, static_cast<int64_t>(blocks.size()), {Census(problem.o_dtype), Census(DType::kF32)},
+      [&](int64_t task, std::array<Census, 2>& mine) {
+        const RowBlock& block = blocks[task];
+        IntervalBlock want;
+        exact::AttentionIntervals(problem, contract, block.b, block.h, block.q0, block.nq, want);
+        std::vector<float> got(D);
+        for (int64_t n = 0; n < block.nq; ++n) {
+          const int64_t i = block.q0 + n;
+          const ElementIndex index = {block.b, i, block.h, 0};
+          if (capture.o) {
+            for (int64_t d = 0; d < D; ++d) got[d] = capture.o.At(block.b, i, block.h, d);
+            mine[0].AddRow(index, got.data(), &want.o[n * D], D);
+          }
+          if (capture.lse) {
+            Interval& interval = want.lse[n];
+            const bool empty = std::isinf(interval.want) && interval.want < 0;
+            WidenForConversion(capture.lse_spec, interval);
+            const float lse = NaturalLse(capture.lse_spec, capture.lse.At(block.b, block.h, i),
+                                         problem.problem.softmax_scale, empty);
+            mine[1].AddRow({block.b, i, block.h, -1}, &lse, &interval, 1);
+          }
+        }
+      });
+  if (capture.o) verdict.outputs.push_back({"o", census[0]});
+  if (capture.lse) verdict.outputs.push_back({"lse", census[1]});
+}
+
+void NoteAbsent(const Capture& capture, Verdict& verdict) {
+  if (!capture.o) verdict.not_judged.push_back("o (not in the capture)");
+  if (!capture.lse) verdict.not_judged.push_back("lse (not in the capture)");
+  if (capture.dq) verdict.not_judged.push_back("dq (gradients are not judged yet)");
+  if (capture.dk) verdict.not_judged.push_back("dk (gradients are not judged yet)");
+  if (capture.dv) verdict.not_judged.push_back("dv (gradients are not judged yet)");
+}
+
+// Rows of a computed tensor as intervals of one value each.
+void ReplayRows(const TensorView& got, const TensorView& want, Census& census) {
+  const auto [B, S, H, D] = want.shape;
+  std::vector<float> row(D);
+  std::vector<Interval> intervals(D);
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t s = 0; s < S; ++s) {
+      for (int64_t h = 0; h < H; ++h) {
+        for (int64_t d = 0; d < D; ++d) {
+          const float value = want.At(b, s, h, d);
+          row[d] = got.At(b, s, h, d);
+          intervals[d] = {value, value, value};
+        }
+        census.AddRow({b, s, h, 0}, row.data(), intervals.data(), D);
+      }
+    }
+  }
+}
+
+void ReplayLse(const Capture& capture, const std::vector<float>& lse, Verdict& verdict) {
+  const LseSpec& spec = capture.lse_spec;
+  if (spec.base != LseBase::kE || !spec.scaled) {
+    verdict.not_judged.push_back("lse (its base or scale is not the recipe's: there are no bits to compare)");
+    return;
+  }
+  const AttentionShape& shape = capture.problem.shape;
+  Census census(DType::kF32, Strictness::kBits);
+  for (int64_t b = 0; b < shape.B; ++b) {
+    for (int64_t h = 0; h < shape.Hq; ++h) {
+      for (int64_t i = 0; i < shape.Sq; ++i) {
+        float want = lse[(b * shape.Hq + h) * shape.Sq + i];
+        if (want == -std::numeric_limits<float>::infinity()) want = spec.empty;
+        const float got = capture.lse.At(b, h, i);
+        const Interval interval = {want, want, want};
+        census.AddRow({b, i, h, -1}, &got, &interval, 1);
+      }
+    }
+  }
+  verdict.outputs.push_back({"lse", census});
+}
+
+}  // namespace
+
+Verdict JudgeByContract(const Capture& capture, const Contract& contract, const SampleOptions& sample,
+                        const simd::EngineOptions& options) {
+  Verdict verdict{"contract", std::string(contract.name), {}, {}};
+  IntervalProblem problem{capture.problem, {}, {}, capture.o ? capture.o.dtype : capture.problem.dtype};
+  RotatedInput q, k;
+  if (capture.problem.rope) {
+    q = RotateInput(capture, contract, capture.problem.q, capture.problem.q_positions, capture.q_rope, "q_rope",
+                    options, verdict);
+    k = RotateInput(capture, contract, capture.problem.k, capture.problem.k_positions, capture.k_rope, "k_rope",
+                    options, verdict);
+    problem.problem.q = q.start;
+    problem.problem.k = k.start;
+    problem.q_deviation = q.deviation.view;
+    problem.k_deviation = k.deviation.view;
+    problem.problem.rope.reset();
+  }
+  if (capture.o || capture.lse) JudgeAttention(capture, contract, problem, sample, options, verdict);
+  NoteAbsent(capture, verdict);
+  return verdict;
+}
+
+Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
+                      const simd::EngineOptions& options) {
+  Verdict verdict{"replay", std::string(recipe.name), {}, {}};
+  Rotated rotated = Rotate(capture.problem, capture.layout, Engine::kSimd, options);
+  const auto replay = [&](const std::string& name, const TensorView& got, const TensorView& want) {
+    Census census(got.dtype, Strictness::kBits);
+    ReplayRows(got, want, census);
+    verdict.outputs.push_back({name, census});
+  };
+  if (capture.q_rope) {
+    replay("q_rope", capture.q_rope, rotated.problem.q);
+    rotated.problem.q = capture.q_rope;  // each stage on its own
+  }
+  if (capture.k_rope) {
+    replay("k_rope", capture.k_rope, rotated.problem.k);
+    rotated.problem.k = capture.k_rope;
+  }
+  if (capture.o || capture.lse) {
+    const DType o_dtype = capture.o ? capture.o.dtype : capture.problem.dtype;
+    const Answer answer = Attend(rotated.problem, recipe, capture.layout, Engine::kSimd, options, o_dtype);
+    if (capture.o) replay("o", capture.o, answer.o.view);
+    if (capture.lse) ReplayLse(capture, answer.lse, verdict);
+  }
+  NoteAbsent(capture, verdict);
+  return verdict;
+}
+
+}  // namespace bitanchor::tools

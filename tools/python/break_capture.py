@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Makes the capture that a wrong kernel would have given, from the capture of a right one.
+
+    python3 tools/python/break_capture.py IN OUT --mutant anchor-dropped
+    python3 tools/python/break_capture.py --list
+
+The right and the wrong answer are both computed in f64, their weights and results rounded as a
+flash kernel of the capture's dtype rounds them. Where the two differ, the copy gets the wrong
+answer; everywhere else it keeps the bits that the real kernel gave. So a verdict on the copy is
+about the mistake alone. Mutant `none` replaces the whole answer by the right one: a control.
+
+Exit status: 0 written, 2 bad usage, or the capture cannot show the mistake (no document to leak
+from, no second key head, and so on). Needs numpy, safetensors and ml_dtypes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+import reference
+from capture_file import ANSWERS, Capture, read_capture, write_capture
+
+BLOCK_KEYS = 64
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel: the problem as it understands it, and how it departs from attention."""
+
+    problem: reference.Problem
+    block: int  # which block of 64 keys the block mutants hit
+    heads: np.ndarray | None = None
+    key_weight: np.ndarray | None = None
+    subtract_max: bool = True
+    finish: Callable[[dict[str, np.ndarray]], None] = field(default=lambda outputs: None)
+
+    def changed(self, **fields) -> Kernel:
+        """This kernel with fields of its problem replaced."""
+        return replace(self, problem=replace(self.problem, **fields))
+
+    def block_rows(self) -> slice:
+        """The keys of the block."""
+        skv = self.problem.k.shape[1]
+        first = self.block * BLOCK_KEYS
+        if not 0 <= first < skv:
+            raise ValueError(f"--block: got {self.block}, want 0..{(skv - 1) // BLOCK_KEYS}")
+        return slice(first, min(first + BLOCK_KEYS, skv))
+
+    def run(self) -> dict[str, np.ndarray]:
+        """o, lse, q_rope and k_rope: [B, S, H, D] in the capture's dtype, lse [B, Hq, Sq] F32."""
+        dtype = self.problem.dtype
+        q, k = reference.rotated(self.problem)
+        answer = reference.attend(
+            q,
+            k,
+            self.problem.v,
+            reference.visible(self.problem),
+            self.problem.scale,
+            reference.weight_dtype(dtype),
+            self.heads,
+            self.key_weight,
+            self.subtract_max,
+        )
+        outputs = {
+            "o": answer.o.astype(np.float32).astype(dtype),
+            "lse": answer.lse.astype(np.float32),
+            "q_rope": q,
+            "k_rope": k,
+        }
+        self.finish(outputs)
+        return outputs
+
+
+def _anchor_dropped(kernel: Kernel) -> Kernel:
+    return replace(kernel, problem=reference.as_rule(kernel.problem, "document"))
+
+
+def _documents_ignored(kernel: Kernel) -> Kernel:
+    return replace(kernel, problem=reference.as_rule(kernel.problem, "full"))
+
+
+def _causal_shifted(by: int) -> Callable[[Kernel], Kernel]:
+    return lambda kernel: kernel.changed(mask=replace(kernel.problem.mask, causal_shift=by))
+
+
+def _block_counted(times: int) -> Callable[[Kernel], Kernel]:
+    def mutate(kernel: Kernel) -> Kernel:
+        weight = np.ones(kernel.problem.k.shape[1])
+        weight[kernel.block_rows()] = times
+        return replace(kernel, key_weight=weight)
+
+    return mutate
+
+
+def _key_block_wrong(kernel: Kernel) -> Kernel:
+    rows = kernel.block_rows()
+    v = kernel.problem.v.copy()
+    v[:, rows] = np.roll(kernel.problem.v, BLOCK_KEYS, axis=1)[:, rows]
+    return kernel.changed(v=v)
+
+
+def _scale_missing(kernel: Kernel) -> Kernel:
+    return kernel.changed(scale=1.0)
+
+
+def _scale_wrong(kernel: Kernel) -> Kernel:
+    return kernel.changed(scale=1.0 / kernel.problem.q.shape[3])
+
+
+def _heads_mapped(kernel: Kernel) -> Kernel:
+    hq, hkv = kernel.problem.q.shape[2], kernel.problem.k.shape[2]
+    return replace(kernel, heads=np.arange(hq) % hkv)
+
+
+def _values_shifted(kernel: Kernel) -> Kernel:
+    return kernel.changed(v=np.roll(kernel.problem.v, 1, axis=1))
+
+
+def _no_max_subtraction(kernel: Kernel) -> Kernel:
+    return replace(kernel, subtract_max=False)
+
+
+def _zeros(outputs: dict[str, np.ndarray]) -> None:
+    for value in outputs.values():
+        value[...] = 0
+
+
+def _middle(o: np.ndarray, big: bool) -> tuple[int, ...]:
+    """An element in the middle of o; with `big`, the next one of at least the average size."""
+    size = np.abs(o.astype(np.float64)).ravel()
+    start = size.size // 2 + size.size // 7
+    enough = size[start:] >= (size.mean() if big else 0)
+    return tuple(np.unravel_index(start + int(np.argmax(enough)), o.shape))
+
+
+def _one_nan(outputs: dict[str, np.ndarray]) -> None:
+    outputs["o"][_middle(outputs["o"], big=False)] = np.nan
+
+
+def _sign_flipped(outputs: dict[str, np.ndarray]) -> None:
+    index = _middle(outputs["o"], big=True)
+    outputs["o"][index] = -outputs["o"][index]
+
+
+def _finish(edit: Callable[[dict[str, np.ndarray]], None]) -> Callable[[Kernel], Kernel]:
+    return lambda kernel: replace(kernel, finish=edit)
+
+
+def _rope(kernel: Kernel) -> reference.Rope:
+    if kernel.problem.rope is None:
+        raise ValueError("the capture has no RoPE")
+    return kernel.problem.rope
+
+
+def _rope_pairing(kernel: Kernel) -> Kernel:
+    rope = _rope(kernel)
+    swapped = "interleaved" if rope.pairing == "half" else "half"
+    return kernel.changed(rope=replace(rope, pairing=swapped))
+
+
+def _rope_bf16_angles(kernel: Kernel) -> Kernel:
+    return kernel.changed(rope=replace(_rope(kernel), angle_dtype=reference.BF16))
+
+
+def _positions_not_reset(kernel: Kernel) -> Kernel:
+    rope = _rope(kernel)
+    batch, skv = rope.k_positions.shape
+    sq = rope.q_positions.shape[1]
+    running = np.broadcast_to(np.arange(skv), (batch, skv))
+    first = reference.offset(kernel.problem.mask, sq, skv)
+    queries = np.broadcast_to(np.arange(first, first + sq), (batch, sq))
+    return kernel.changed(rope=replace(rope, k_positions=running, q_positions=queries))
+
+
+@dataclass(frozen=True)
+class Mutant:
+    says: str
+    mutate: Callable[[Kernel], Kernel]
+
+
+MUTANTS: dict[str, Mutant] = {
+    "none": Mutant("a right kernel: the control", lambda kernel: kernel),
+    "anchor-dropped": Mutant("documents no longer see the anchor", _anchor_dropped),
+    "documents-ignored": Mutant("every document sees the others", _documents_ignored),
+    "causal-shifted-left": Mutant("query i sees keys up to i - 1", _causal_shifted(-1)),
+    "causal-shifted-right": Mutant("query i sees keys up to i + 1", _causal_shifted(1)),
+    "block-skipped": Mutant("one 64-key block is never visited", _block_counted(0)),
+    "block-repeated": Mutant("one 64-key block is visited twice", _block_counted(2)),
+    "key-block-wrong": Mutant("one 64-key block of V is the block before it", _key_block_wrong),
+    "scale-missing": Mutant("scores are not scaled", _scale_missing),
+    "scale-wrong": Mutant("scores are scaled by 1/D", _scale_wrong),
+    "heads-mapped": Mutant("query head h reads key head h mod Hkv", _heads_mapped),
+    "values-shifted": Mutant("V is off by one row", _values_shifted),
+    "no-max-subtraction": Mutant("f32 exponentials of bare scores", _no_max_subtraction),
+    "zeros": Mutant("every answer is zero", _finish(_zeros)),
+    "one-nan": Mutant("one element of o is NaN", _finish(_one_nan)),
+    "sign-flipped": Mutant("one element of o has the other sign", _finish(_sign_flipped)),
+    "rope-pairing": Mutant("dimensions paired the other way", _rope_pairing),
+    "rope-bf16-angles": Mutant("RoPE angles rounded to bf16", _rope_bf16_angles),
+    "positions-not-reset": Mutant("positions 0..S-1 whatever was given", _positions_not_reset),
+}
+
+
+def _bits(value: np.ndarray) -> np.ndarray:
+    value = np.ascontiguousarray(value)
+    return value.view(np.dtype(f"u{value.itemsize}"))
+
+
+def _as_stated(lse: np.ndarray, problem: reference.Problem, spec: dict) -> np.ndarray:
+    """A natural, scaled lse [B, Hq, Sq] in the base, scaling and empty value the capture states."""
+    stated = lse.astype(np.float64)
+    if not spec.get("scaled", True):
+        raise ValueError("lse.scaled: got false, want true (break_capture.py converts no other)")
+    if str(spec.get("base", "e")) == "2":
+        stated = stated / np.log(2)
+    empty = np.isneginf(lse)
+    return np.where(empty, float(spec.get("empty", "-inf")), stated).astype(np.float32)
+
+
+def break_capture(capture: Capture, mutant: str, block: int | None = None) -> Capture:
+    """The capture as the wrong kernel would have given it; ValueError if it cannot show."""
+    answers = [name for name in ANSWERS if name in capture.tensors]
+    if not answers or any(name in ("dq", "dk", "dv") for name in answers):
+        raise ValueError(f"answers: got {answers}, want some of o, lse, q_rope, k_rope and no more")
+    problem = reference.read_problem(capture)
+    middle = problem.k.shape[1] // 2 // BLOCK_KEYS
+    kernel = Kernel(problem, block=middle if block is None else block)
+    want = kernel.run()
+    wrong = MUTANTS[mutant].mutate(kernel).run()
+    broken = Capture(dict(capture.tensors), capture.metadata)
+    changed = 0
+    for name in answers:
+        got = capture.tensors[name] if name == "lse" else capture.bshd(name)
+        if name == "lse":
+            spec = capture.metadata.get("lse", {})
+            want[name] = _as_stated(want[name], problem, spec)
+            wrong[name] = _as_stated(wrong[name], problem, spec)
+        differs = _bits(want[name]) != _bits(wrong[name])
+        changed += int(np.count_nonzero(differs))
+        value = wrong[name].astype(got.dtype)
+        if mutant != "none":
+            value = np.where(differs, value, got)
+        if name == "lse":
+            broken.tensors[name] = value
+        else:
+            broken.set_bshd(name, value)
+    if changed == 0 and mutant != "none":
+        raise ValueError(f"{mutant} changes nothing here: this capture cannot show it")
+    print(f"{mutant}: {changed} elements of {', '.join(answers)} changed", file=sys.stderr)
+    return broken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", nargs="?", metavar="IN", help="a right kernel's capture")
+    parser.add_argument("output", nargs="?", metavar="OUT", help="where the wrong one's goes")
+    parser.add_argument("--mutant", choices=MUTANTS, metavar="NAME", help="see --list")
+    parser.add_argument(
+        "--block", type=int, help="which block of 64 keys (default: the middle one)"
+    )
+    parser.add_argument(
+        "--answers", metavar="NAMES", help="keep only these answers of the capture, as o,lse"
+    )
+    parser.add_argument("--list", action="store_true", help="name the mutants and stop")
+    args = parser.parse_args()
+    if args.list:
+        for name, mutant in MUTANTS.items():
+            print(f"{name:22} {mutant.says}")
+        return 0
+    if args.input is None or args.output is None or args.mutant is None:
+        parser.error("IN, OUT and --mutant are needed")
+    try:
+        capture = read_capture(args.input)
+        if args.answers is not None:
+            keep = args.answers.split(",")
+            for name in ANSWERS:
+                if name not in keep:
+                    capture.tensors.pop(name, None)
+        write_capture(args.output, break_capture(capture, args.mutant, args.block))
+    except (OSError, KeyError, ValueError) as error:
+        print(f"break_capture.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

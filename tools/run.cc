@@ -1,0 +1,64 @@
+// bitanchor run: compute a problem under a recipe.
+#include <fmt/format.h>
+
+#include "lib/file/capture.h"
+#include "lib/file/capture_writer.h"
+#include "lib/tensor/error.h"
+#include "tools/commands.h"
+#include "tools/compute.h"
+
+namespace bitanchor::tools {
+namespace {
+
+struct RunOptions {
+  std::string problem, out, recipe = "textbook", engine = "simd";
+  CommonOptions common;
+};
+
+int Run(const RunOptions& options) {
+  const AttentionRecipe* recipe = FindAttentionRecipe(options.recipe);
+  if (recipe == nullptr) {
+    std::string names;
+    for (const AttentionRecipe& r : AttentionRecipes()) names += (names.empty() ? "" : ", ") + std::string(r.name);
+    throw InputError("--recipe", options.recipe.substr(0, 60), "one of " + names);
+  }
+  const simd::EngineOptions engine_options = options.common.Engine("run");
+  const Engine engine = options.engine == "scalar" ? Engine::kScalar : Engine::kSimd;
+  const Capture capture = ReadCapture(options.problem);
+  const AttentionProblem& problem = capture.problem;
+  const Rotated rotated = Rotate(problem, capture.layout, engine, engine_options);
+  const Answer answer =
+      Attend(rotated.problem, *recipe, capture.layout, engine, engine_options, problem.dtype);
+
+  std::vector<OutTensor> tensors = {OutView("o", answer.o.view, capture.layout),
+                                    OutLse(answer.lse, problem.shape, capture.layout)};
+  if (problem.rope) {
+    tensors.push_back(OutView("q_rope", rotated.q.view, capture.layout));
+    tensors.push_back(OutView("k_rope", rotated.k.view, capture.layout));
+  }
+  WriteSafetensors(options.out, tensors, {});
+  if (!options.common.quiet) {
+    for (const std::string& taken : capture.defaults) fmt::print("{}\n", taken);
+    fmt::print("{}: {} by recipe {}\n", options.out, problem.rope ? "o, lse, q_rope, k_rope" : "o, lse",
+               options.recipe);
+  }
+  return kPassed;
+}
+
+}  // namespace
+
+void AddRun(CLI::App& app, Action& run) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = app.add_subcommand(
+      "run", "Compute a problem under a recipe.\n\n  bitanchor run problem.safetensors -o answer.safetensors\n");
+  command->add_option("problem", options->problem, "A capture file; its answers are not looked at")->required();
+  command->add_option("-o,--output", options->out, "Written: o, lse; with rope also q_rope, k_rope")->required();
+  command->add_option("--recipe", options->recipe, "Attention recipe")->capture_default_str();
+  command->add_option("--engine", options->engine, "simd, or scalar: the definition itself, slow")
+      ->check(CLI::IsMember({"simd", "scalar"}))
+      ->capture_default_str();
+  options->common.AddTo(*command);
+  command->callback([options, &run] { run = [options] { return Run(*options); }; });
+}
+
+}  // namespace bitanchor::tools
