@@ -72,6 +72,7 @@ class Spec:
     first_position: int = 0
     position_step: int = 1
     positive_values: bool = False
+    sweep: bool = False  # scores of row i: one 0, all others -x_i, x from 0 to 4
 
 
 def _spec(name: str, kernel: str, dtype: str, seed: int, shape: tuple[int, ...], **rest) -> Spec:
@@ -138,6 +139,26 @@ SPECS = (
         9,
         (300, 200, 2, 2, 64),
         mask=_BOTTOM_RIGHT,
+    ),
+    _spec(
+        "torch-sdpa-exp-sweep-bf16",
+        "sdpa",
+        "bf16",
+        18,
+        (512, 64, 1, 1, 64),
+        mask=_FULL,
+        positive_values=True,
+        sweep=True,
+    ),
+    _spec(
+        "torch-sdpa-exp-sweep-f16",
+        "sdpa",
+        "f16",
+        19,
+        (512, 16, 1, 1, 64),
+        mask=_FULL,
+        positive_values=True,
+        sweep=True,
     ),
     _spec(
         "torch-flex-anchor-bf16",
@@ -333,6 +354,13 @@ def random_tensors(spec: Spec) -> dict[str, torch.Tensor]:
         if name == "v" and spec.positive_values:
             value = np.abs(value)
         tensors[name] = torch.from_numpy(value).to(DTYPES[spec.dtype])
+    if spec.sweep:
+        # Every row shows the error of the kernel's exp at one argument, in its LSE.
+        for name in ("q", "k"):
+            tensors[name].zero_()
+        x = torch.linspace(0, 4, spec.sq).to(DTYPES[spec.dtype])
+        tensors["q"][..., 0] = math.sqrt(spec.dim) * x
+        tensors["k"][..., 1:, 0] = -1
     return tensors
 
 

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Kernels that nobody here wrote are judged right.
+
+Makes every capture of tools/python/make_captures.py on this machine and wants `bitanchor check` to
+pass each. SKIPPED without torch and transformers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from support import TOOLS, check, skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
+    args = parser.parse_args()
+    packages = ("numpy", "safetensors", "ml_dtypes", "torch", "transformers")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh --torch installs them")
+
+    make = [sys.executable, str(TOOLS / "make_captures.py")]
+    listed = subprocess.run([*make, "--list"], capture_output=True, text=True, check=True)
+    names = listed.stdout.split()
+    failures = [] if names else ["make_captures.py --list names no capture"]
+    with tempfile.TemporaryDirectory() as folder:
+        made = subprocess.run([*make, folder], text=True, check=False)
+        if made.returncode != 0:
+            failures.append(f"make_captures.py: exit status {made.returncode}")
+        for name in names:
+            path = Path(folder) / f"{name}.safetensors"
+            if not path.exists():
+                failures.append(f"{name}: not made")
+                continue
+            judged = check(args.bitanchor, path)
+            ok = judged.passed and judged.elements() > 0
+            print(f"{'ok  ' if ok else 'FAIL'} {name}: {judged.summary()}")
+            if not ok:
+                failures.append(
+                    f"{name}: {judged.worst()}; again: {' '.join(make)} /tmp/captures "
+                    f"--only {name} && {args.bitanchor} check /tmp/captures/{path.name}"
+                )
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    print(f"{len(names) - len(failures)} of {len(names)} captures of real kernels pass")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
