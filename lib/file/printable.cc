@@ -13,9 +13,8 @@ std::string Escaped(char byte) {
   return fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
 }
 
-}  // namespace
-
-std::string Printable(std::string_view text, size_t limit) {
+// At most `limit` bytes.
+std::string Shortened(std::string_view text, size_t limit) {
   std::string out;
   for (const char byte : text) {
     out += Escaped(byte);
@@ -27,8 +26,14 @@ std::string Printable(std::string_view text, size_t limit) {
   return out;
 }
 
+}  // namespace
+
+std::string Printable(std::string_view text, size_t limit) {
+  return text.empty() ? "\"\"" : Shortened(text, limit);
+}
+
 std::string Quoted(std::string_view text, size_t limit) {
-  return '"' + Printable(text, limit) + '"';
+  return '"' + Shortened(text, limit) + '"';
 }
 
 std::string PrintablePath(std::string_view path) {

@@ -10,6 +10,7 @@ namespace bitanchor {
 
 // Bytes outside printable ASCII become \xNN, so that a hostile name can neither break the line nor
 // drive the terminal. At most `limit` bytes: what is longer ends in "...".
+// Nothing at all is shown as "".
 std::string Printable(std::string_view text, size_t limit = 60);
 
 std::string Quoted(std::string_view text, size_t limit = 60);  // the same between double quotes

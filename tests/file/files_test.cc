@@ -30,6 +30,7 @@ std::string Text(const MappedFile& file) {
 
 TEST(Printable, KeepsOneLineAndItsLimit) {
   EXPECT_EQ(Printable("q_rope"), "q_rope");
+  EXPECT_EQ(Printable(""), "\"\"");
   EXPECT_EQ(Printable(std::string("a\n\x1b[2J\0\x7f\xc3", 9)), "a\\x0a\\x1b[2J\\x00\\x7f\\xc3");
   EXPECT_EQ(Printable("0123456789", 10), "0123456789");
   EXPECT_EQ(Printable("01234567890", 10), "0123456...");
@@ -73,8 +74,7 @@ TEST(MappedFile, RefusesWhatIsNoFileWithBytes) {
   ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
   fs::create_symlink("nowhere", dir / "dangling");
   const std::string want = ", want a file that can be read";
-  EXPECT_EQ(OpenRefusal(dir / "none"),
-            dir / "none" + ": got \"No such file or directory\"" + want);
+  EXPECT_EQ(OpenRefusal(dir / "none"), dir / "none" + ": got \"No such file or directory\"" + want);
   EXPECT_EQ(OpenRefusal(dir / "dangling"),
             dir / "dangling" + ": got \"No such file or directory\"" + want);
   EXPECT_EQ(OpenRefusal(dir / "."), dir / "." + ": got a directory" + want);

@@ -63,11 +63,12 @@ TEST(Safetensors, ReadsFromAPathAndOutlivesMoves) {
 }
 
 TEST(Safetensors, ReadsMetadataAndTensorsOfNoBytes) {
-  const SafetensorsFile file = Parse(RawFile(
-      R"({"__metadata__":{"format":"pt","k":"\u0000é"},"z":{"dtype":"I64","shape":[3,0],)"
-      R"("data_offsets":[1,1]},"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
-      R"("y":{"dtype":"F64","shape":[0],"data_offsets":[0,0]}})",
-      "!"));
+  const std::string bytes =
+      RawFile(R"({"__metadata__":{"format":"pt","k":"\u0000é"},"z":{"dtype":"I64","shape":[3,0],)"
+              R"("data_offsets":[1,1]},"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+              R"("y":{"dtype":"F64","shape":[0],"data_offsets":[0,0]}})",
+              "!");
+  const SafetensorsFile file = Parse(bytes);
   EXPECT_EQ(file.metadata(), (StringMap{{"format", "pt"}, {"k", std::string("\0\xc3\xa9", 3)}}));
   ASSERT_EQ(file.entries().size(), 3u);
   EXPECT_EQ(file.entries()[0].name, "y");
@@ -105,9 +106,9 @@ TEST(Safetensors, RefusesEveryTruncation) {
 TEST(Safetensors, RefusesHeaderLengthsThatCannotBe) {
   const std::string rest = "{}      ";
   EXPECT_EQ(ParseRefusal(LittleU64(8) + rest), "");
-  for (const uint64_t length : {uint64_t{0}, uint64_t{1}, uint64_t{9}, uint64_t{100'000'000},
-                                uint64_t{100'000'001}, uint64_t{1} << 32, uint64_t{1} << 60,
-                                uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 7}) {
+  for (const uint64_t length :
+       {uint64_t{0}, uint64_t{1}, uint64_t{9}, uint64_t{100'000'000}, uint64_t{100'000'001},
+        uint64_t{1} << 32, uint64_t{1} << 60, uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 7}) {
     EXPECT_NE(ParseRefusal(LittleU64(length) + rest), "") << length;
   }
   EXPECT_EQ(ParseRefusal(LittleU64(uint64_t{1} << 63) + rest),
@@ -127,14 +128,15 @@ TEST(Safetensors, AllowsAHundredMillionBytesOfHeaderAndNoMore) {
 
 TEST(Safetensors, RefusesHeadersThatAreNotOneObject) {
   for (const std::string header :
-       {"", " ", " {}", "\n{}", "{}\n", "{}\t", "[]", "\"{}\"", "{}{}", "{} x", "{", "}", "\xef\xbb\xbf{}",
-        "{\"a\":\"\xff\"}", "null", "{\"a\":NaN}", "{\"a\":1e999}"}) {
+       {"", " ", " {}", "\n{}", "{}\n", "{}\t", "[]", "\"{}\"", "{}{}", "{} x", "{", "}",
+        "\xef\xbb\xbf{}", "{\"a\":\"\xff\"}", "null", "{\"a\":NaN}", "{\"a\":1e999}"}) {
     EXPECT_NE(ParseRefusal(RawFile(header)), "") << header;
   }
   EXPECT_NE(ParseRefusal(RawFile(std::string("{}\0", 3))), "");
   EXPECT_NE(ParseRefusal(RawFile(std::string("{}\0}", 4))), "");
   EXPECT_EQ(ParseRefusal(RawFile("{}   ")), "");
-  const std::string deep = "{\"a\":" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}";
+  const std::string deep =
+      "{\"a\":" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}";
   EXPECT_NE(ParseRefusal(RawFile(deep)), "");
 }
 
@@ -143,10 +145,8 @@ std::string One(const std::string& object) { return RawFile("{\"x\":" + object +
 
 TEST(Safetensors, RefusesTensorsThatAreNotDescribedExactly) {
   const std::string cases[] = {
-      "null", "3", "[]", "{}",
-      R"({"shape":[4],"data_offsets":[0,4]})",
-      R"({"dtype":"U8","data_offsets":[0,4]})",
-      R"({"dtype":"U8","shape":[4]})",
+      "null", "3", "[]", "{}", R"({"shape":[4],"data_offsets":[0,4]})",
+      R"({"dtype":"U8","data_offsets":[0,4]})", R"({"dtype":"U8","shape":[4]})",
       R"({"dtype":"U8","shape":[4],"data_offsets":[0,4],"more":1})",
       R"({"dtype":"U8","shape":[4],"data_offsets":[0,4],"dtype":"U8"})",
       R"({"dtype":"u8","shape":[4],"data_offsets":[0,4]})",
@@ -208,15 +208,15 @@ TEST(Safetensors, RefusesTensorsThatAreNotDescribedExactly) {
 
 TEST(Safetensors, RefusesDataThatIsNotCoveredExactly) {
   const auto two = [](const char* first, const char* second, const std::string& data) {
-    return ParseRefusal(RawFile(
-        fmt::format(R"({{"x":{{"dtype":"U8","shape":[2],"data_offsets":{}}},)"
-                    R"("y":{{"dtype":"U8","shape":[2],"data_offsets":{}}}}})", first, second),
-        data));
+    return ParseRefusal(
+        RawFile(fmt::format(R"({{"x":{{"dtype":"U8","shape":[2],"data_offsets":{}}},)"
+                            R"("y":{{"dtype":"U8","shape":[2],"data_offsets":{}}}}})",
+                            first, second),
+                data));
   };
   EXPECT_EQ(two("[0,2]", "[2,4]", "data"), "");
   EXPECT_EQ(two("[2,4]", "[0,2]", "data"), "");
-  const std::string want =
-      ", want begin 2, where the tensor before ends, and an end within the ";
+  const std::string want = ", want begin 2, where the tensor before ends, and an end within the ";
   EXPECT_EQ(two("[0,2]", "[0,2]", "da"), "y.data_offsets: got [0, 2]" + want + "2 bytes of data");
   EXPECT_EQ(two("[0,2]", "[1,3]", "dat"), "y.data_offsets: got [1, 3]" + want + "3 bytes of data");
   EXPECT_EQ(two("[0,2]", "[3,5]", "data!"),
@@ -228,10 +228,11 @@ TEST(Safetensors, RefusesDataThatIsNotCoveredExactly) {
   EXPECT_NE(ParseRefusal(RawFile("{}", "x")), "");
   // A tensor of no bytes must stand at a border too.
   const auto with_empty = [](int at) {
-    return ParseRefusal(RawFile(
-        fmt::format(R"({{"x":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}},)"
-                    R"("e":{{"dtype":"U8","shape":[0],"data_offsets":[{},{}]}}}})", at, at),
-        "data"));
+    return ParseRefusal(
+        RawFile(fmt::format(R"({{"x":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}},)"
+                            R"("e":{{"dtype":"U8","shape":[0],"data_offsets":[{},{}]}}}})",
+                            at, at),
+                "data"));
   };
   EXPECT_EQ(with_empty(0), "");
   EXPECT_EQ(with_empty(4), "");
@@ -243,9 +244,9 @@ TEST(Safetensors, RefusesDuplicatesAndOddMetadata) {
   const std::string x = R"("x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
   EXPECT_EQ(ParseRefusal(RawFile("{" + x + "," + x + "}")),
             "x: got the same key twice in one object, want it once");
-  EXPECT_EQ(ParseRefusal(RawFile(
-                R"({"x":{"dtype":"U8","shape":[0],"shape":[0],"data_offsets":[0,0]}})")),
-            "x.shape: got the same key twice in one object, want it once");
+  EXPECT_EQ(
+      ParseRefusal(RawFile(R"({"x":{"dtype":"U8","shape":[0],"shape":[0],"data_offsets":[0,0]}})")),
+      "x.shape: got the same key twice in one object, want it once");
   EXPECT_EQ(ParseRefusal(RawFile(R"({"__metadata__":{"a":"1","b":"2","a":"1"}})")),
             "__metadata__.a: got the same key twice in one object, want it once");
   EXPECT_EQ(ParseRefusal(RawFile(R"({"__metadata__":{},"__metadata__":{}})")),

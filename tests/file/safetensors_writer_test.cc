@@ -22,12 +22,11 @@ TEST(WriteSafetensors, WritesTheseVeryBytes) {
       Out("h", DType::kBF16, {}, one), Out("a", DType::kF32, {1, 2}, two)};
   const TempDir dir;
   WriteSafetensors(dir / "x", tensors, {{"m", "\"\n"}, {"l", "\xc3\xa9"}});
-  std::string header =
-      R"({"__metadata__":{"l":"é","m":"\"\n"},)"
-      R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
-      R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},)"
-      R"("h":{"dtype":"BF16","shape":[],"data_offsets":[12,14]},)"
-      R"("u":{"dtype":"U8","shape":[1],"data_offsets":[14,15]}})";
+  std::string header = R"({"__metadata__":{"l":"é","m":"\"\n"},)"
+                       R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
+                       R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},)"
+                       R"("h":{"dtype":"BF16","shape":[],"data_offsets":[12,14]},)"
+                       R"("u":{"dtype":"U8","shape":[1],"data_offsets":[14,15]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   EXPECT_EQ(Slurp(dir / "x"), RawFile(header, two + three + one + four));
   EXPECT_EQ(dir.Names(), std::vector<std::string>{"x"});

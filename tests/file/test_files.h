@@ -93,9 +93,9 @@ struct TestFile {
     }
     for (const auto& [name, tensor] : tensors) {
       if (header.size() > 1) header += ',';
-      header += fmt::format(R"("{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", name,
-                            tensor.dtype, tensor.shape, data.size(),
-                            data.size() + tensor.bytes.size());
+      header +=
+          fmt::format(R"("{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", name,
+                      tensor.dtype, tensor.shape, data.size(), data.size() + tensor.bytes.size());
       data += tensor.bytes;
     }
     return RawFile(header + "}", data);

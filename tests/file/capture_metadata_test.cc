@@ -1,0 +1,331 @@
+// The metadata of a capture: what it may say and what the error names.
+#include "lib/file/capture_metadata.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/file/test_files.h"
+
+namespace bitanchor::test {
+namespace {
+
+constexpr int64_t kHeadDim = 16;
+
+CaptureSpec Read(const std::string& text) { return ReadCaptureSpec(text, kHeadDim); }
+
+// Through a whole file with every id in it, so that only the metadata can be at fault.
+std::string MetadataRefusal(const std::string& text) {
+  TestFile file = SmallProblem(1, 4, 4, 2, 1, kHeadDim);
+  file.tensors["document_ids"] = I32({1, 4}, {0, 1, 1, 2});
+  file.metadata = text;
+  return RefusalOf(file);
+}
+
+std::string WithRope(const std::string& fields) {
+  const std::string recipe = R"("recipe": "hf-llama")";
+  return R"({"rope": {)" + recipe + (fields.empty() ? "" : ", ") + fields + "}}";
+}
+
+std::string RopeRefusal(const std::string& fields) { return MetadataRefusal(WithRope(fields)); }
+
+RopeConfig ReadRope(const std::string& fields) { return *Read(WithRope(fields)).rope; }
+
+struct Case {
+  const char* text;
+  const char* refusal;
+};
+
+TEST(CaptureMetadata, RefusesAndNamesTheField) {
+  const Case cases[] = {
+      {"[]", "__metadata__.bitanchor: got an array, want an object"},
+      {"null", "__metadata__.bitanchor: got null, want an object"},
+      {R"({"versions": 1})",
+       "versions: got a key of this name, want one of version, kernel, layout, mask, "
+       "softmax_scale, rope, lse"},
+      {R"({"\u001b": 1})",
+       "\\x1b: got a key of this name, want one of version, kernel, layout, mask, softmax_scale, "
+       "rope, lse"},
+      {R"({"version": 2})", "version: got 2, want 1"},
+      {R"({"version": 0})", "version: got 0, want 1"},
+      {R"({"version": 1.0})", "version: got 1.0, want an integer"},
+      {R"({"version": "1"})", "version: got \"1\", want an integer"},
+      {R"({"version": null})", "version: got null, want an integer"},
+      {R"({"version": 18446744073709551617})",
+       "version: got 1.8446744073709552e+19, want an integer"},
+      {R"({"version": 9223372036854775809})", "version: got 9223372036854775809, want an integer"},
+      {R"({"version": 1, "version": 1})",
+       "version: got the same key twice in one object, want it once"},
+      {R"({"kernel": 3})", "kernel: got 3, want a string"},
+      {R"({"layout": "sbhd"})", "layout: got \"sbhd\", want one of bshd, bhsd, thd"},
+      {R"({"layout": "BSHD"})", "layout: got \"BSHD\", want one of bshd, bhsd, thd"},
+      {R"({"layout": 3})", "layout: got 3, want a string"},
+      {R"({"mask": "anchor"})", "mask: got \"anchor\", want an object"},
+      {R"({"mask": null})", "mask: got null, want an object"},
+      {R"({"mask": {"rules": "anchor"}})",
+       "mask.rules: got a key of this name, want one of rule, causal, window_keys, corner"},
+      {R"({"mask": {"rule": "anchored"}})",
+       "mask.rule: got \"anchored\", want one of full, document, anchor"},
+      {R"({"mask": {"rule": ["full"]}})", "mask.rule: got an array, want a string"},
+      {R"({"mask": {"rule": "full", "rule": "full"}})",
+       "mask.rule: got the same key twice in one object, want it once"},
+      {R"({"mask": {"causal": 1}})", "mask.causal: got 1, want true or false"},
+      {R"({"mask": {"causal": "true"}})", "mask.causal: got \"true\", want true or false"},
+      {R"({"mask": {"window_keys": 0}})", "mask.window_keys: got 0, want null or >= 1"},
+      {R"({"mask": {"window_keys": -1}})", "mask.window_keys: got -1, want null or >= 1"},
+      {R"({"mask": {"window_keys": 2.5}})", "mask.window_keys: got 2.5, want an integer"},
+      {R"({"mask": {"window_keys": 4.0}})", "mask.window_keys: got 4.0, want an integer"},
+      {R"({"mask": {"window_keys": "4"}})", "mask.window_keys: got \"4\", want an integer"},
+      {R"({"mask": {"window_keys": true}})", "mask.window_keys: got true, want an integer"},
+      {R"({"mask": {"window_keys": 1e400}})", nullptr},
+      {R"({"mask": {"corner": "top_left"}})",
+       "mask.corner: got \"top_left\", want one of top-left, bottom-right"},
+      {R"({"softmax_scale": "0.1"})", "softmax_scale: got \"0.1\", want a number"},
+      {R"({"softmax_scale": null})", "softmax_scale: got null, want a number"},
+      {R"({"softmax_scale": 0})",
+       "softmax_scale: got 0, want a number that is finite and > 0 as F32"},
+      {R"({"softmax_scale": -0.5})",
+       "softmax_scale: got -0.5, want a number that is finite and > 0 as F32"},
+      {R"({"softmax_scale": 1e39})",
+       "softmax_scale: got 1e+39, want a number that is finite and > 0 as F32"},
+      {R"({"softmax_scale": 7e-46})",
+       "softmax_scale: got 7e-46, want a number that is finite and > 0 as F32"},
+      {R"({"softmax_scale": 1e999})", nullptr},
+      {R"({"softmax_scale": NaN})", nullptr},
+      {R"({"softmax_scale": Infinity})", nullptr},
+      {R"({"lse": 1})", "lse: got 1, want an object"},
+      {R"({"lse": {"bases": "e"}})",
+       "lse.bases: got a key of this name, want one of base, scaled, empty"},
+      {R"({"lse": {"base": "10"}})", "lse.base: got \"10\", want \"e\" or \"2\""},
+      {R"({"lse": {"base": 10}})", "lse.base: got 10, want \"e\" or \"2\""},
+      {R"({"lse": {"base": null}})", "lse.base: got null, want \"e\" or \"2\""},
+      {R"({"lse": {"scaled": "yes"}})", "lse.scaled: got \"yes\", want true or false"},
+      {R"({"lse": {"empty": "inf"}})",
+       "lse.empty: got \"inf\", want \"-inf\", \"+inf\", \"nan\" or a number that is finite as "
+       "F32"},
+      {R"({"lse": {"empty": 1e39}})",
+       "lse.empty: got 1e+39, want \"-inf\", \"+inf\", \"nan\" or a number that is finite as F32"},
+      {R"({"lse": {"empty": null}})",
+       "lse.empty: got null, want \"-inf\", \"+inf\", \"nan\" or a number that is finite as F32"},
+      {"", nullptr},
+      {"{", nullptr},
+      {"{} {}", nullptr},
+      {"{'version': 1}", nullptr},
+      {"\xef\xbb\xbf{}", nullptr},
+  };
+  ASSERT_EQ(MetadataRefusal("{}"), "");
+  for (const auto& [text, want] : cases) {
+    SCOPED_TRACE(text);
+    const std::string got = MetadataRefusal(text);
+    if (want != nullptr) {
+      EXPECT_EQ(got, want);
+    } else {
+      EXPECT_EQ(got.find("__metadata__.bitanchor: got "), 0u) << got;
+    }
+  }
+  EXPECT_NE(MetadataRefusal(std::string("{}\0", 3)), "");
+  std::string deep;
+  for (int n = 0; n < 100'000; ++n) deep += "{\"mask\":";
+  EXPECT_NE(MetadataRefusal(deep), "");
+}
+
+TEST(CaptureMetadata, RefusesRopeAndNamesTheField) {
+  const Case cases[] = {
+      {R"("thetas": 1)", nullptr},
+      {R"("rope_theta": "10000")", "rope.rope_theta: got \"10000\", want a number"},
+      {R"("rope_theta": 0)", "rope.rope_theta: got 0, want finite and > 0 as F32"},
+      {R"("rope_theta": -1.5)", "rope.rope_theta: got -1.5, want finite and > 0 as F32"},
+      {R"("rope_theta": 1e39)", "rope.rope_theta: got 1e+39, want finite and > 0 as F32"},
+      {R"("rotary_dim": 3)", "rope.rotary_dim: got 3, want an even number in 2..16"},
+      {R"("rotary_dim": 0)", "rope.rotary_dim: got 0, want an even number in 2..16"},
+      {R"("rotary_dim": -2)", "rope.rotary_dim: got -2, want an even number in 2..16"},
+      {R"("rotary_dim": 18)", "rope.rotary_dim: got 18, want an even number in 2..16"},
+      {R"("rotary_dim": 8.0)", "rope.rotary_dim: got 8.0, want an integer"},
+      {R"("pairing": "halves")", "rope.pairing: got \"halves\", want half or interleaved"},
+      {R"("pairing": true)", "rope.pairing: got true, want a string"},
+      {R"("rope_type": "yarn", "factor": 4.0)",
+       "rope.rope_type: got \"yarn\", want one of default, linear, llama3"},
+      {R"("type": "dynamic")", "rope.type: got \"dynamic\", want one of default, linear, llama3"},
+      {R"("rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1]})",
+       "rope.rope_scaling.type: got \"longrope\", want one of default, linear, llama3"},
+      {R"("rope_type": "linear", "type": "llama3")",
+       "rope.type: got \"llama3\", want \"linear\", as rope.rope_type says"},
+      {R"("rope_type": "linear")",
+       "rope.factor: got no value, want one, as rope_type linear needs it"},
+      {R"("rope_type": "linear", "factor": 0)", "rope.factor: got 0, want finite and > 0 as F32"},
+      {R"("rope_type": "linear", "factor": "2")", "rope.factor: got \"2\", want a number"},
+      {R"("rope_type": "linear", "factor": 2, "low_freq_factor": 1)",
+       "rope.low_freq_factor: got 1, want no such field with rope_type linear"},
+      {R"("factor": 2.0)", "rope.factor: got 2.0, want no such field with rope_type default"},
+      {R"("rope_scaling": {"beta_fast": 32})",
+       "rope.rope_scaling.beta_fast: got 32, want no such field with rope_type default"},
+      {R"("rope_type": "llama3", "low_freq_factor": 1, "high_freq_factor": 4,
+           "original_max_position_embeddings": 8192)",
+       "rope.factor: got no value, want one, as rope_type llama3 needs it"},
+      {R"("rope_type": "llama3", "factor": 8, "high_freq_factor": 4,
+           "original_max_position_embeddings": 8192)",
+       "rope.low_freq_factor: got no value, want one, as rope_type llama3 needs it"},
+      {R"("rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+           "original_max_position_embeddings": 8192)",
+       "rope.high_freq_factor: got no value, want one, as rope_type llama3 needs it"},
+      {R"("rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4)",
+       "rope.original_max_position_embeddings: got no value, want one, as rope_type llama3 needs "
+       "it"},
+      {R"("original_max_position_embeddings": 0)",
+       "rope.original_max_position_embeddings: got 0, want >= 1"},
+      {R"("original_max_position_embeddings": 8192.0)",
+       "rope.original_max_position_embeddings: got 8192.0, want an integer"},
+      {R"("max_position_embeddings": 0)", "rope.max_position_embeddings: got 0, want >= 1"},
+      {R"("max_position_embeddings": "4096")",
+       "rope.max_position_embeddings: got \"4096\", want an integer"},
+      {R"("partial_rotary_factor": 0.4, "rotary_dim": 8)",
+       "rope.rotary_dim: got 8, want 6, as rope.partial_rotary_factor says"},
+      {R"("partial_rotary_factor": 0.2)",
+       "rope.partial_rotary_factor: got 0.2, that is 3 dimensions, want an even number of the 16 "
+       "dimensions, 2 or more"},
+      {R"("partial_rotary_factor": 0.01)",
+       "rope.partial_rotary_factor: got 0.01, that is 0 dimensions, want an even number of the 16 "
+       "dimensions, 2 or more"},
+      {R"("partial_rotary_factor": 0)",
+       "rope.partial_rotary_factor: got 0.0, want a number in (0, 1]"},
+      {R"("partial_rotary_factor": 1.5)",
+       "rope.partial_rotary_factor: got 1.5, want a number in (0, 1]"},
+      {R"("partial_rotary_factor": "0.5")",
+       "rope.partial_rotary_factor: got \"0.5\", want a number"},
+      {R"("rope_theta": 10000, "rope_parameters": {"rope_theta": 500000.0})",
+       "rope.rope_parameters.rope_theta: got 500000.0, want 10000.0, as rope.rope_theta says"},
+      {R"("rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"factor": 4})",
+       "rope.rope_scaling.factor: got 2, want 4.0, as rope.rope_parameters.factor says"},
+      {R"("rope_scaling": [])", "rope.rope_scaling: got an array, want an object"},
+      {R"("rope_parameters": "x")", "rope.rope_parameters: got \"x\", want an object"},
+      {R"("rope_scaling": {"recipe": "hf-llama"})", nullptr},
+      {R"("rope_scaling": {"rope_scaling": null})", nullptr},
+      {R"("rope_theta": 1, "rope_theta": 1)",
+       "rope.rope_theta: got the same key twice in one object, want it once"},
+      {R"("rope_scaling": {"factor": 1, "factor": 1})",
+       "rope.rope_scaling.factor: got the same key twice in one object, want it once"},
+  };
+  ASSERT_EQ(RopeRefusal(""), "");
+  for (const auto& [text, want] : cases) {
+    SCOPED_TRACE(text);
+    const std::string got = RopeRefusal(text);
+    if (want != nullptr) {
+      EXPECT_EQ(got, want);
+    } else {
+      EXPECT_NE(got.find(": got a key of this name, want one of "), std::string::npos) << got;
+    }
+  }
+}
+
+TEST(CaptureMetadata, RopeNeedsARecipe) {
+  const std::string want = ", want one of hf-llama,";
+  for (const auto& [rope, beginning] :
+       {std::pair<std::string, std::string>{"{}", "rope.recipe: got no value" + want},
+        {R"({"rope_theta": 10000})", "rope.recipe: got no value" + want},
+        {R"({"recipe": "hf"})", "rope.recipe: got \"hf\"" + want},
+        {R"({"recipe": ""})", "rope.recipe: got \"\"" + want},
+        {R"({"recipe": 1})", "rope.recipe: got 1, want a string"},
+        {"null", "rope: got null, want an object"},
+        {"true", "rope: got true, want an object"}}) {
+    const std::string got = MetadataRefusal("{\"rope\": " + rope + "}");
+    EXPECT_EQ(got.substr(0, beginning.size()), beginning) << got;
+  }
+}
+
+TEST(CaptureMetadata, ReadsRopeAsConfigsHaveIt) {
+  const RopeConfig plain = ReadRope("");
+  EXPECT_EQ(plain.recipe, "hf-llama");
+  EXPECT_EQ(plain.type, RopeType::kDefault);
+  EXPECT_EQ(plain.rope_theta, 10000.0);
+  EXPECT_EQ(plain.rotary_dim, kHeadDim);
+  EXPECT_EQ(plain.pairing, RopePairing::kHalf);
+
+  // config.json of meta-llama/Llama-3.1-8B: theta flat, the rest nested.
+  const std::string nested = R"("factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 8192, "rope_type": "llama3")";
+  const auto expect_llama = [](const RopeConfig& rope) {
+    EXPECT_EQ(rope.type, RopeType::kLlama3);
+    EXPECT_EQ(rope.rope_theta, 500000.0);
+    EXPECT_EQ(rope.factor, 8.0);
+    EXPECT_EQ(rope.low_freq_factor, 1.0);
+    EXPECT_EQ(rope.high_freq_factor, 4.0);
+    EXPECT_EQ(rope.original_max_position_embeddings, 8192);
+  };
+  expect_llama(ReadRope(R"("max_position_embeddings": 131072, "rope_theta": 500000.0,
+      "rope_scaling": {)" +
+                        nested + "}"));
+  // The same as transformers 5 writes it, and flat.
+  expect_llama(ReadRope(R"("rope_parameters": {"rope_theta": 500000.0, )" + nested + "}"));
+  expect_llama(ReadRope(R"("rope_theta": 500000.0, )" + nested));
+  // The same said in every place is no conflict.
+  expect_llama(ReadRope(R"("rope_theta": 500000, "type": "llama3", "rope_scaling": {)" + nested +
+                        R"(}, "rope_parameters": {"rope_theta": 5e5, "type": "llama3", )" + nested +
+                        "}"));
+
+  const RopeConfig linear = ReadRope(R"("rope_scaling": {"type": "linear", "factor": 2.5})");
+  EXPECT_EQ(linear.type, RopeType::kLinear);
+  EXPECT_EQ(linear.factor, 2.5);
+  EXPECT_EQ(ReadRope(R"("rope_scaling": null, "rope_parameters": null)").type, RopeType::kDefault);
+  EXPECT_EQ(ReadRope(R"("rope_scaling": {"rope_type": "default"})").type, RopeType::kDefault);
+}
+
+TEST(CaptureMetadata, ReadsTheRotaryDimension) {
+  EXPECT_EQ(ReadRope(R"("rotary_dim": 8)").rotary_dim, 8);
+  EXPECT_EQ(ReadRope(R"("partial_rotary_factor": 0.25)").rotary_dim, 4);
+  EXPECT_EQ(ReadRope(R"("partial_rotary_factor": 1)").rotary_dim, 16);
+  EXPECT_EQ(ReadRope(R"("partial_rotary_factor": 0.4)").rotary_dim, 6);  // int(6.4)
+  EXPECT_EQ(ReadRope(R"("partial_rotary_factor": 0.5, "rotary_dim": 8)").rotary_dim, 8);
+  EXPECT_EQ(ReadRope(R"("rope_parameters": {"partial_rotary_factor": 0.5})").rotary_dim, 8);
+}
+
+TEST(CaptureMetadata, RoundsTheScaleOnceFromF64) {
+  EXPECT_EQ(Read(R"({"softmax_scale": 0.1})").softmax_scale, 0.1f);
+  EXPECT_EQ(Read(R"({"softmax_scale": 1})").softmax_scale, 1.0f);
+  EXPECT_EQ(Read(R"({"softmax_scale": 1e-45})").softmax_scale, 0x1p-149f);
+  EXPECT_EQ(Read(R"({"softmax_scale": 3.4028235e38})").softmax_scale, 0x1.fffffep127f);
+  EXPECT_EQ(Read("{}").softmax_scale, 0.25f);
+}
+
+TEST(CaptureMetadata, ReadsTheLsesConventions) {
+  const LseSpec plain = Read("{}").lse;
+  EXPECT_EQ(plain.base, LseBase::kE);
+  EXPECT_TRUE(plain.scaled);
+  EXPECT_EQ(plain.empty, -INFINITY);
+  EXPECT_EQ(Read(R"({"lse": {"base": "e"}})").lse.base, LseBase::kE);
+  EXPECT_EQ(Read(R"({"lse": {"base": "2"}})").lse.base, LseBase::k2);
+  EXPECT_EQ(Read(R"({"lse": {"base": 2}})").lse.base, LseBase::k2);
+  EXPECT_FALSE(Read(R"({"lse": {"scaled": false}})").lse.scaled);
+  EXPECT_EQ(Read(R"({"lse": {"empty": "-inf"}})").lse.empty, -INFINITY);
+  EXPECT_EQ(Read(R"({"lse": {"empty": "+inf"}})").lse.empty, INFINITY);
+  EXPECT_TRUE(std::isnan(Read(R"({"lse": {"empty": "nan"}})").lse.empty));
+  EXPECT_EQ(Read(R"({"lse": {"empty": -1e30}})").lse.empty, -1e30f);
+  EXPECT_EQ(Read(R"({"lse": {"empty": 0}})").lse.empty, 0.0f);
+}
+
+TEST(CaptureMetadata, NamesTheDefaultsOfRopeAndLse) {
+  const CaptureSpec spec = Read(R"({"version": 1, "layout": "bhsd", "softmax_scale": 1,
+      "mask": {"rule": "full", "causal": true, "corner": "top-left", "window_keys": null},
+      "rope": {"recipe": "flash-attn"}})");
+  EXPECT_EQ(spec.defaults,
+            (std::vector<std::string>{"rope.rope_type: default (default)",
+                                      "rope.rope_theta: 10000 (default)",
+                                      "rope.rotary_dim: 16 (default, the head dimension)",
+                                      "rope.pairing: half (default, that of flash-attn)"}));
+  EXPECT_EQ(spec.lse_defaults,
+            (std::vector<std::string>{"lse.base: e (default)", "lse.scaled: true (default)",
+                                      "lse.empty: -inf (default)"}));
+  // Of interest only where there is an lse.
+  TestFile file = SmallProblem();
+  const auto count = [&] {
+    const std::string bytes = file.Build();
+    return ReadBytes(bytes).defaults.size();
+  };
+  const size_t without = count();
+  file.tensors["lse"] = CountF32({1, 2, 4}, 0);
+  EXPECT_EQ(count(), without + 3);
+}
+
+}  // namespace
+}  // namespace bitanchor::test
