@@ -2,7 +2,7 @@
 """Kernels that nobody here wrote are judged right.
 
 Makes every capture of tools/python/make_captures.py on this machine and wants `bitanchor check` to
-pass each. SKIPPED without torch and transformers.
+pass each, but for what is known to leave its contract. SKIPPED without torch and transformers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import TOOLS, check, skip
+from support import TOOLS, Judged, check, skip
+
+# Real kernels that leave the contract, and where. PyTorch 2.13's half-precision CPU attention uses an exponential that errs
+# by about 9e-5, hundreds of ulp where flash-f16 grants 32: rows made to show one argument of it show that in their LSE.
+KNOWN_OUTSIDE = {"torch-sdpa-exp-sweep-f16": {"lse"}}
+
+
+def acceptable(name: str, judged: Judged) -> bool:
+    """Everything is inside, or what is known not to be is all that is outside."""
+    if judged.elements() == 0:
+        return False
+    known = KNOWN_OUTSIDE.get(name, set())
+    return judged.passed or (judged.failed and bool(known) and judged.outputs_outside() <= known)
 
 
 def main() -> int:
@@ -40,7 +52,7 @@ def main() -> int:
                 failures.append(f"{name}: not made")
                 continue
             judged = check(args.bitanchor, path)
-            ok = judged.passed and judged.elements() > 0
+            ok = acceptable(name, judged)
             print(f"{'ok  ' if ok else 'FAIL'} {name}: {judged.summary()}")
             if not ok:
                 failures.append(
@@ -49,7 +61,7 @@ def main() -> int:
                 )
     for failure in failures:
         print(f"FAILED: {failure}")
-    print(f"{len(names) - len(failures)} of {len(names)} captures of real kernels pass")
+    print(f"{len(names) - len(failures)} of {len(names)} captures of real kernels are judged as they should be")
     return 1 if failures else 0
 
 

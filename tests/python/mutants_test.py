@@ -106,7 +106,7 @@ def judge_mutants(executable: Path, folder: Path, table: Table) -> None:
         write_capture(path, capture)
         table.add("bitanchor run", judged_by, "pass", check(executable, path))
         for name in MUTANTS:
-            write_capture(path, break_capture(capture, name))
+            write_capture(path, break_capture(capture, name)[0])
             want = "pass" if name == "none" else "fail"
             judged = check(executable, path, "--contract", "flash-bf16")
             table.add(name, judged_by, want, judged)
@@ -123,7 +123,7 @@ def judge_committed(executable: Path, folder: Path, table: Table) -> None:
     for original in committed:
         table.add(original.stem, "all", "pass", check(executable, original))
         path = folder / original.name
-        write_capture(path, break_capture(read_capture(original), "key-block-wrong"))
+        write_capture(path, break_capture(read_capture(original), "key-block-wrong")[0])
         table.add(f"{original.stem} broken", "all", "fail", check(executable, path))
 
 

@@ -58,6 +58,11 @@ class Judged:
         outputs = self.report.get("outputs", [])
         return sum(output["outside"] + output["nonfinite_mismatch"] for output in outputs)
 
+    def outputs_outside(self) -> set[str]:
+        """The names of the outputs that have a wrong element."""
+        outputs = self.report.get("outputs", [])
+        return {o["name"] for o in outputs if o["outside"] + o["nonfinite_mismatch"]}
+
     def worst(self) -> str:
         """The worst element of the first output that has a wrong one."""
         for output in self.report.get("outputs", []):

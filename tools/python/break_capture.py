@@ -222,8 +222,13 @@ def _as_stated(lse: np.ndarray, problem: reference.Problem, spec: dict) -> np.nd
     return np.where(empty, float(spec.get("empty", "-inf")), stated).astype(np.float32)
 
 
-def break_capture(capture: Capture, mutant: str, block: int | None = None) -> Capture:
-    """The capture as the wrong kernel would have given it; ValueError if it cannot show."""
+def break_capture(
+    capture: Capture, mutant: str, block: int | None = None
+) -> tuple[Capture, dict[str, int]]:
+    """The capture as the wrong kernel would have given it, and how many elements that changed.
+
+    ValueError if this capture cannot show the mistake.
+    """
     answers = [name for name in ANSWERS if name in capture.tensors]
     if not answers or any(name in ("dq", "dk", "dv") for name in answers):
         raise ValueError(f"answers: got {answers}, want some of o, lse, q_rope, k_rope and no more")
@@ -232,10 +237,11 @@ def break_capture(capture: Capture, mutant: str, block: int | None = None) -> Ca
     kernel = Kernel(problem, block=middle if block is None else block)
     want = kernel.run()
     wrong = MUTANTS[mutant].mutate(kernel).run()
-    broken = Capture(dict(capture.tensors), capture.metadata)
+    says = f"{capture.metadata.get('kernel', '')}; with mistake {mutant} (break_capture.py)"
+    broken = Capture(dict(capture.tensors), {**capture.metadata, "kernel": says.removeprefix("; ")})
     if mutant == "no-max-subtraction" and np.isfinite(wrong["o"].astype(np.float32)).all():
         raise ValueError(f"{mutant} overflows nowhere here: this capture cannot show it")
-    changed = 0
+    changed: dict[str, int] = {}
     for name in answers:
         got = capture.tensors[name] if name == "lse" else capture.bshd(name)
         if name == "lse":
@@ -243,7 +249,7 @@ def break_capture(capture: Capture, mutant: str, block: int | None = None) -> Ca
             want[name] = _as_stated(want[name], problem, spec)
             wrong[name] = _as_stated(wrong[name], problem, spec)
         differs = _bits(want[name]) != _bits(wrong[name])
-        changed += int(np.count_nonzero(differs))
+        changed[name] = int(np.count_nonzero(differs))
         value = wrong[name].astype(got.dtype)
         if mutant != "none":
             value = np.where(differs, value, got)
@@ -251,10 +257,9 @@ def break_capture(capture: Capture, mutant: str, block: int | None = None) -> Ca
             broken.tensors[name] = value
         else:
             broken.set_bshd(name, value)
-    if changed == 0 and mutant != "none":
+    if not any(changed.values()) and mutant != "none":
         raise ValueError(f"{mutant} changes nothing here: this capture cannot show it")
-    print(f"{mutant}: {changed} elements of {', '.join(answers)} changed", file=sys.stderr)
-    return broken
+    return broken, changed
 
 
 def main() -> int:
@@ -285,7 +290,12 @@ def main() -> int:
             for name in ANSWERS:
                 if name not in keep:
                     capture.tensors.pop(name, None)
-        write_capture(args.output, break_capture(capture, args.mutant, args.block))
+        broken, changed = break_capture(capture, args.mutant, args.block)
+        write_capture(args.output, broken)
+        counts = ", ".join(
+            f"{n} of {capture.tensors[name].size} in {name}" for name, n in changed.items() if n
+        )
+        print(f"{args.output}: {args.mutant}: elements changed: {counts or 'none'}")
     except (OSError, KeyError, ValueError) as error:
         print(f"break_capture.py: {error}", file=sys.stderr)
         return 2
