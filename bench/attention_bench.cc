@@ -1,6 +1,6 @@
-// Attention forward against this machine's f32 FMA peak, measured in the same run. Bits are verified before anything is
-// timed. Counters: GFs, of_fma_peak; for block-sparse masks of_causal: the time per kept pair against causal attention
-// at the documents' own length.
+// Attention forward against this machine's f32 FMA peak, measured in the same run. Bits are
+// verified before anything is timed. Counters: GFs, of_fma_peak; for block-sparse masks of_causal:
+// the time per kept pair against causal attention at the documents' own length.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -31,7 +31,8 @@ struct Problem {
     problem.dtype = DType::kBF16;
     problem.softmax_scale = DefaultSoftmaxScale(D);
     const auto fill = [&](std::vector<uint16_t>& tensor, Gen1Tensor which) {
-      FillGen1(1, which, DenseView(DType::kBF16, reinterpret_cast<std::byte*>(tensor.data()), shape));
+      FillGen1(1, which,
+               DenseView(DType::kBF16, reinterpret_cast<std::byte*>(tensor.data()), shape));
       return DenseView(DType::kBF16, reinterpret_cast<const std::byte*>(tensor.data()), shape);
     };
     problem.q = fill(q, Gen1Tensor::kQ);
@@ -41,19 +42,23 @@ struct Problem {
     problem.mask.Sq = problem.mask.Skv = S;
     if (documents == 0) return;
     problem.mask.spec.rule = MaskRule::kAnchor;
-    for (int64_t j = 0; j < S; ++j) problem.mask.k_ids.push_back(j == 0 ? 0 : 1 + j * documents / S);
+    for (int64_t j = 0; j < S; ++j)
+      problem.mask.k_ids.push_back(j == 0 ? 0 : 1 + j * documents / S);
     problem.mask.q_ids = problem.mask.k_ids;
   }
 
   void Run(const AttentionRecipe& recipe, int threads) {
     simd::EngineOptions options;
     options.threads = threads;
-    simd::AttentionForward(problem, recipe, options,
-                           DenseView(DType::kBF16, reinterpret_cast<std::byte*>(o.data()), problem.q.shape), lse.data());
+    simd::AttentionForward(
+        problem, recipe, options,
+        DenseView(DType::kBF16, reinterpret_cast<std::byte*>(o.data()), problem.q.shape),
+        lse.data());
   }
 
   double Flops() const {
-    return 4.0 * static_cast<double>(CountVisible(problem.mask, 0) * problem.shape.D * problem.shape.Hq);
+    return 4.0 *
+           static_cast<double>(CountVisible(problem.mask, 0) * problem.shape.D * problem.shape.Hq);
   }
 };
 
@@ -78,7 +83,8 @@ void VerifyBits(const AttentionRecipe& recipe) {
   problem.Run(recipe, 1);
   const std::vector<uint16_t> got = problem.o;
   scalar::AttentionForward(problem.problem, recipe,
-                           DenseView(DType::kBF16, reinterpret_cast<std::byte*>(problem.o.data()), problem.problem.q.shape),
+                           DenseView(DType::kBF16, reinterpret_cast<std::byte*>(problem.o.data()),
+                                     problem.problem.q.shape),
                            nullptr);
   if (got != problem.o) {
     std::fprintf(stderr, "the engine's bits are not the definition's: nothing is timed\n");
@@ -103,7 +109,10 @@ void BM_Forward(benchmark::State& state, const char* recipe_name) {
 }
 
 void Shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"S", "D", "documents", "threads"})->Iterations(1)->Unit(benchmark::kMillisecond)->UseRealTime();
+  b->ArgNames({"S", "D", "documents", "threads"})
+      ->Iterations(1)
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
   for (const int threads : {1, 2}) {
     b->Args({1024, 128, 0, threads})->Args({4096, 128, 0, threads})->Args({4096, 64, 0, threads});
     b->Args({16384, 128, 16, threads})->Args({4096, 128, 4, threads});

@@ -10,7 +10,8 @@ namespace bitanchor::bench {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Twelve chains hide the latency. Returns the number of f32 operations done; `sink` keeps the results alive.
+// Twelve chains hide the latency. Returns the number of f32 operations done; `sink` keeps the
+// results alive.
 double FmaChains(long rounds, float* sink) {
   const hn::ScalableTag<float> d;
   const auto x = hn::Set(d, 0.999f), y = hn::Set(d, 0.001f);
@@ -32,7 +33,8 @@ double FmaChains(long rounds, float* sink) {
     a10 = hn::MulAdd(a10, x, y);
     a11 = hn::MulAdd(a11, x, y);
   }
-  const auto s = hn::Add(hn::Add(hn::Add(a0, a1), hn::Add(a2, a3)), hn::Add(hn::Add(a4, a5), hn::Add(a6, a7)));
+  const auto s =
+      hn::Add(hn::Add(hn::Add(a0, a1), hn::Add(a2, a3)), hn::Add(hn::Add(a4, a5), hn::Add(a6, a7)));
   *sink += hn::GetLane(hn::Add(s, hn::Add(hn::Add(a8, a9), hn::Add(a10, a11))));
   return 2.0 * 12 * static_cast<double>(rounds) * static_cast<double>(hn::Lanes(d));
 }
@@ -55,7 +57,8 @@ double FmaPeakGFs() {
   for (int n = 0; n < 7; ++n) {
     const auto start = std::chrono::steady_clock::now();
     const double flops = HWY_DYNAMIC_DISPATCH(FmaChains)(2'000'000, &sink);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     best = std::max(best, flops / seconds / 1e9);
   }
   return sink == 12345 ? 0 : best;

@@ -4,7 +4,8 @@
 
 namespace bitanchor::bench {
 
-// GF/s of one core (an FMA counts two), the best of a few short runs, measured anew at each call on the best target.
+// GF/s of one core (an FMA counts two), the best of a few short runs, measured anew at each call on
+// the best target.
 double FmaPeakGFs();
 
 }  // namespace bitanchor::bench

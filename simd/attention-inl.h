@@ -1,14 +1,14 @@
 // Attention forward, one query per lane.
 //
-// A task is one block of Q = 3 N queries of one head (N lanes of f32, three vectors). It walks the keys that
-// some of its queries see, in ascending order, three times:
+// A task is one block of Q = 3 N queries of one head (N lanes of f32, three vectors). It walks the
+// keys that some of its queries see, in ascending order, three times:
 //   1. scores   t[row][Q] = RN(scale * fold_d fma(q_d, k_d)), and each lane's maximum
 //   2. weights  p = exp(t - m) in place, l += p, then rounded as the recipe says
 //   3. output   o[d][Q] = fold over rows of fma(w, v_d)
-// In each, a lane does exactly what the scalar loop does for its query; lanes never meet. Register tiles are
-// 3 vectors x kTile keys (scores) or x kTile dimensions (output), so a tile only decides which independent
-// folds advance together. Rows that not every lane sees are applied by selection: an invisible key leaves
-// the accumulator as it was, whatever Inf or NaN it holds.
+// In each, a lane does exactly what the scalar loop does for its query; lanes never meet. Register
+// tiles are 3 vectors x kTile keys (scores) or x kTile dimensions (output), so a tile only decides
+// which independent folds advance together. Rows that not every lane sees are applied by selection:
+// an invisible key leaves the accumulator as it was, whatever Inf or NaN it holds.
 
 #if defined(BITANCHOR_SIMD_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITANCHOR_SIMD_ATTENTION_INL_H_
@@ -62,8 +62,8 @@ HWY_INLINE F32Mask LanesMask(uint64_t bits, size_t vector) {
   return hn::LoadMaskBits(d, bytes);
 }
 
-// t[key][Q] = scale * q.k for kTile keys; q is [D][Q], k is [keys][D]. Accumulator J is key J/3, vector J%3:
-// a parameter pack, because vectors of unknown size cannot be array elements.
+// t[key][Q] = scale * q.k for kTile keys; q is [D][Q], k is [keys][D]. Accumulator J is key J/3,
+// vector J%3: a parameter pack, because vectors of unknown size cannot be array elements.
 template <size_t... J, class... V>
 HWY_INLINE void ScoreTile(std::index_sequence<J...>, const float* HWY_RESTRICT q,
                           const float* HWY_RESTRICT k, size_t D, float scale, float* HWY_RESTRICT t,
@@ -85,18 +85,20 @@ HWY_INLINE void Scores(std::index_sequence<J...> sequence, const float* q, const
   ScoreTile(sequence, q, k, D, scale, t, (static_cast<void>(J), hn::Zero(F32Tag()))...);
 }
 
-// o[d][Q] for kTile dimensions d advances over `rows` rows; w is [rows][Q], v is [rows][ldv], already offset
-// to the first dimension.
+// o[d][Q] for kTile dimensions d advances over `rows` rows; w is [rows][Q], v is [rows][ldv],
+// already offset to the first dimension.
 template <bool kMasked, size_t... J, class... V>
 HWY_INLINE void OutputTile(std::index_sequence<J...>, const float* HWY_RESTRICT w,
-                           const float* HWY_RESTRICT v, size_t ldv, const uint64_t* HWY_RESTRICT lanes,
-                           size_t rows, float* HWY_RESTRICT o, V... acc) {
+                           const float* HWY_RESTRICT v, size_t ldv,
+                           const uint64_t* HWY_RESTRICT lanes, size_t rows, float* HWY_RESTRICT o,
+                           V... acc) {
   const F32Tag d;
   const size_t N = hn::Lanes(d);
   for (size_t r = 0; r < rows; ++r) {
     const F32 w0 = hn::Load(d, w), w1 = hn::Load(d, w + N), w2 = hn::Load(d, w + 2 * N);
     if constexpr (kMasked) {
-      const F32Mask m0 = LanesMask(lanes[r], 0), m1 = LanesMask(lanes[r], 1), m2 = LanesMask(lanes[r], 2);
+      const F32Mask m0 = LanesMask(lanes[r], 0), m1 = LanesMask(lanes[r], 1),
+                    m2 = LanesMask(lanes[r], 2);
       ((acc = hn::IfThenElse(Pick<J>(m0, m1, m2),
                              Fma(Pick<J>(w0, w1, w2), hn::Set(d, v[J / kVectors]), acc), acc)),
        ...);
@@ -110,20 +112,25 @@ HWY_INLINE void OutputTile(std::index_sequence<J...>, const float* HWY_RESTRICT 
 }
 
 template <bool kMasked, size_t... J>
-HWY_INLINE void Outputs(std::index_sequence<J...> sequence, const float* w, const float* v, size_t ldv,
-                        const uint64_t* lanes, size_t rows, float* o) {
+HWY_INLINE void Outputs(std::index_sequence<J...> sequence, const float* w, const float* v,
+                        size_t ldv, const uint64_t* lanes, size_t rows, float* o) {
   const F32Tag d;
   OutputTile<kMasked>(sequence, w, v, ldv, lanes, rows, o, hn::Load(d, o + J * hn::Lanes(d))...);
 }
 
 using TileSequence = std::make_index_sequence<kVectors * kTile>;
 
-// One block of queries of one head. Buffers: q [D][Q], t [rows][Q], block [64][D8], o [D8][Q], where D8 is D
-// rounded up to a multiple of 8; m, l, nan [Q].
+// One block of queries of one head. Buffers: q [D][Q], t [rows][Q], block [64][D8], o [D8][Q],
+// where D8 is D rounded up to a multiple of 8; m, l, nan [Q].
 class ForwardBlock {
  public:
-  ForwardBlock(const AttentionProblem& problem, const AttentionRecipe& recipe, AttentionScratch& scratch)
-      : problem_(problem), recipe_(recipe), rows_(scratch.rows), D_(problem.shape.D), D8_((D_ + 7) / 8 * 8) {
+  ForwardBlock(const AttentionProblem& problem, const AttentionRecipe& recipe,
+               AttentionScratch& scratch)
+      : problem_(problem),
+        recipe_(recipe),
+        rows_(scratch.rows),
+        D_(problem.shape.D),
+        D8_((D_ + 7) / 8 * 8) {
     const size_t q = kVectors * hn::Lanes(F32Tag());
     q_ = scratch.q.Reserve(D_ * q);
     t_ = scratch.scores.Reserve((rows_.Size() + kRowsAtATime) * q);
@@ -176,7 +183,8 @@ class ForwardBlock {
       const size_t padded = (count + kTile - 1) / kTile * kTile;
       std::fill(block_ + count * D_, block_ + padded * D_, 0.0f);
       for (size_t r = 0; r < padded; r += kTile) {
-        Scores(TileSequence(), q_, block_ + r * D_, D_, problem_.softmax_scale, t_ + (begin + r) * Q());
+        Scores(TileSequence(), q_, block_ + r * D_, D_, problem_.softmax_scale,
+               t_ + (begin + r) * Q());
       }
     }
   }
@@ -231,7 +239,8 @@ class ForwardBlock {
       const size_t count = std::min(kRowsAtATime, Rows() - begin);
       LoadKeys(problem_.v, b, key_head, begin, count, D8_);
       const uint64_t* lanes = &rows_.lanes[begin];
-      const bool masked = std::any_of(lanes, lanes + count, [](uint64_t x) { return x != kAllLanes; });
+      const bool masked =
+          std::any_of(lanes, lanes + count, [](uint64_t x) { return x != kAllLanes; });
       const float* w = t_ + begin * Q;
       for (size_t i = 0; i < D8_; i += kTile) {
         if (masked) {
@@ -262,7 +271,8 @@ class ForwardBlock {
       if (lse == nullptr) continue;
       const float value = l_[lane] == 0.0f ? -std::numeric_limits<float>::infinity()
                                            : m_[lane] + number::Log(l_[lane]);
-      lse[(b * problem_.shape.Hq + h) * problem_.shape.Sq + q0 + lane] = bitanchor::Canonical(value);
+      lse[(b * problem_.shape.Hq + h) * problem_.shape.Sq + q0 + lane] =
+          bitanchor::Canonical(value);
     }
   }
 
@@ -275,8 +285,8 @@ class ForwardBlock {
 
 int64_t AttentionQueryBlock() { return kVectors * hn::Lanes(F32Tag()); }
 
-void AttentionForwardBlock(const AttentionProblem& problem, const AttentionRecipe& recipe, int64_t b,
-                           int64_t h, int64_t q0, int64_t nq, AttentionScratch& scratch,
+void AttentionForwardBlock(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                           int64_t b, int64_t h, int64_t q0, int64_t nq, AttentionScratch& scratch,
                            const MutableTensorView& o, float* lse) {
   ForwardBlock(problem, recipe, scratch).Run(b, h, q0, nq, o, lse);
 }

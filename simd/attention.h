@@ -1,4 +1,5 @@
-// The vector engine's attention: the bits of lib/scalar/attention.h on every target and thread count.
+// The vector engine's attention: the bits of lib/scalar/attention.h on every target and thread
+// count.
 #ifndef BITANCHOR_SIMD_ATTENTION_H_
 #define BITANCHOR_SIMD_ATTENTION_H_
 
@@ -8,9 +9,10 @@
 
 namespace bitanchor::simd {
 
-// As scalar::AttentionForward: o [B, Sq, Hq, D] rounded once to o.dtype, lse [B, Hq, Sq] contiguous or null;
-// q and k are used as they are. Outputs must not alias inputs. Memory beyond inputs and outputs: per thread
-// about 48 rows of f32 scores over the keys that a block of queries sees, and two key blocks.
+// As scalar::AttentionForward: o [B, Sq, Hq, D] rounded once to o.dtype, lse [B, Hq, Sq] contiguous
+// or null; q and k are used as they are. Outputs must not alias inputs. Memory beyond inputs and
+// outputs: per thread about 48 rows of f32 scores over the keys that a block of queries sees, and
+// two key blocks.
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const EngineOptions& options, const MutableTensorView& o, float* lse);
 

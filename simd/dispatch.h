@@ -1,5 +1,5 @@
-// Choosing a Highway target per call instead of per process. Include after hwy/foreach_target.h's passes, in
-// the HWY_ONCE part of a .cc; what it means depends on that file's compiled targets.
+// Choosing a Highway target per call instead of per process. Include after hwy/foreach_target.h's
+// passes, in the HWY_ONCE part of a .cc; what it means depends on that file's compiled targets.
 #ifndef BITANCHOR_SIMD_DISPATCH_H_
 #define BITANCHOR_SIMD_DISPATCH_H_
 

@@ -1,14 +1,16 @@
 // Correctly rounded exp on lanes.
 //
 // Claim: Exp(x) == RN_f32(e^x) for every f32 x, on every target.
-// Argument: x = k ln2 + r with |r| <= 0.35. k has 8 bits and ln2's upper part 33, so their product is exact in
-// f64. So is its difference from x: where k is not 0, both are multiples of 2^-33 and the difference is below
-// 1. r then errs by at most 2^-53 |k ln2lo| + ulp(r)/2 < 2^-53. The Taylor polynomial of degree 13 errs
-// by r^14/14! < 2^-57; its Horner evaluation, fused or not, by less than 3 ulp of a result in [0.7, 1.42].
-// So y = p 2^k errs by less than 2^-50 relative. Both ends y (1 +- 2^-48) are rounded to f32 (one rounding,
-// subnormals included); where they agree, that is the answer. Where not, about once in 2^22 calls, the
-// scalar function of lib/number decides, which is proved against MPFR on its own.
-// Checked: tests/simd/exp_test.cc (sample), exp_exhaustive_test.cc (all 2^32 inputs against lib/number).
+// Argument: x = k ln2 + r with |r| <= 0.35. k has 8 bits and ln2's upper part 33, so their product
+// is exact in f64. So is its difference from x: where k is not 0, both are multiples of 2^-33 and
+// the difference is below
+// 1. r then errs by at most 2^-53 |k ln2lo| + ulp(r)/2 < 2^-53. The Taylor polynomial of degree 13
+// errs by r^14/14! < 2^-57; its Horner evaluation, fused or not, by less than 3 ulp of a result in
+// [0.7, 1.42]. So y = p 2^k errs by less than 2^-50 relative. Both ends y (1 +- 2^-48) are rounded
+// to f32 (one rounding, subnormals included); where they agree, that is the answer. Where not,
+// about once in 2^22 calls, the scalar function of lib/number decides, which is proved against MPFR
+// on its own. Checked: tests/simd/exp_test.cc (sample), exp_exhaustive_test.cc (all 2^32 inputs
+// against lib/number).
 
 #if defined(BITANCHOR_SIMD_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITANCHOR_SIMD_EXP_INL_H_
@@ -46,7 +48,8 @@ HWY_INLINE F64 ExpKernel(F64 x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0.5));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0));
-  // p 2^k: k stands in the low bits of `shifted`; shifting by 52 drops all else. 2^-160 .. 2^129 is normal.
+  // p 2^k: k stands in the low bits of `shifted`; shifting by 52 drops all else. 2^-160 .. 2^129 is
+  // normal.
   const auto exponent = hn::ShiftLeft<52>(hn::BitCast(di, shifted));
   return hn::BitCast(d, hn::Add(hn::BitCast(di, p), exponent));
 }

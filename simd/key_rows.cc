@@ -31,8 +31,8 @@ uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64
   return lanes & same;
 }
 
-void CollectKeyRows(const Mask& mask, const BlockClassifier& classifier, int64_t b, int64_t query_block,
-                    int64_t block_q, int64_t block_k, KeyRows& rows) {
+void CollectKeyRows(const Mask& mask, const BlockClassifier& classifier, int64_t b,
+                    int64_t query_block, int64_t block_q, int64_t block_k, KeyRows& rows) {
   rows.key.clear();
   rows.lanes.clear();
   const int64_t q0 = query_block * block_q, nq = std::min(block_q, mask.Sq - q0);
@@ -42,8 +42,7 @@ void CollectKeyRows(const Mask& mask, const BlockClassifier& classifier, int64_t
     if (kind == BlockKind::kEmpty) continue;
     const int64_t begin = block * block_k, end = std::min(begin + block_k, mask.Skv);
     for (int64_t j = begin; j < end; ++j) {
-      const uint64_t lanes =
-          kind == BlockKind::kFull ? everyone : VisibleLanes(mask, b, q0, nq, j);
+      const uint64_t lanes = kind == BlockKind::kFull ? everyone : VisibleLanes(mask, b, q0, nq, j);
       if (lanes == 0) continue;
       rows.key.push_back(j);
       rows.lanes.push_back(lanes == everyone ? kAllLanes : lanes);

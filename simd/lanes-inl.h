@@ -1,9 +1,11 @@
-// The only arithmetic vocabulary the kernels may use. Every operation here returns the same bits on every
-// Highway target, or says that it does not. Per-target include guard: included once per foreach_target pass.
+// The only arithmetic vocabulary the kernels may use. Every operation here returns the same bits on
+// every Highway target, or says that it does not. Per-target include guard: included once per
+// foreach_target pass.
 //
-// Comparisons with a NaN are ordered (false), and Ne is not used on floating point: Highway's differs by ISA there.
-// Not here on purpose: sums across lanes, approximate reciprocals, hardware bf16 conversions (they flush
-// subnormals), Highway's contrib math, Max/Min (NaN and zero handling differ by ISA).
+// Comparisons with a NaN are ordered (false), and Ne is not used on floating point: Highway's
+// differs by ISA there. Not here on purpose: sums across lanes, approximate reciprocals, hardware
+// bf16 conversions (they flush subnormals), Highway's contrib math, Max/Min (NaN and zero handling
+// differ by ISA).
 
 #if defined(BITANCHOR_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITANCHOR_SIMD_LANES_INL_H_
@@ -26,13 +28,14 @@ namespace bitanchor::simd {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr size_t kMaxLanes = 16;  // wider vectors are used in part; a block's lanes must fit 64 mask bits
+constexpr size_t kMaxLanes =
+    16;  // wider vectors are used in part; a block's lanes must fit 64 mask bits
 using F32Tag = hn::CappedTag<float, kMaxLanes>;
 using U32Tag = hn::RebindToUnsigned<F32Tag>;
 using I32Tag = hn::RebindToSigned<F32Tag>;
 using F32 = hn::Vec<F32Tag>;
 using F32Mask = hn::Mask<F32Tag>;
-using F32Half = hn::Half<F32Tag>;                  // lanes of one f64 vector
+using F32Half = hn::Half<F32Tag>;  // lanes of one f64 vector
 using F64Tag = hn::Rebind<double, F32Half>;
 using F64 = hn::Vec<F64Tag>;
 using I64Tag = hn::RebindToSigned<F64Tag>;
@@ -71,9 +74,10 @@ HWY_INLINE hn::Vec<F32Half> RoundToF32(F64 v) { return hn::DemoteTo(F32Half(), v
 #if HWY_NATIVE_FMA
 HWY_INLINE F32 Fma(F32 a, F32 b, F32 c) { return hn::MulAdd(a, b, c); }
 #else
-// fma without the instruction: the product of two f32 is exact in f64; the sum with c is rounded to odd
-// in f64 (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", IEEE TC 2008), after which
-// rounding to f32, 53 >= 24 + 2 digits, is the single rounding wanted, subnormal results included.
+// fma without the instruction: the product of two f32 is exact in f64; the sum with c is rounded to
+// odd in f64 (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", IEEE TC 2008),
+// after which rounding to f32, 53 >= 24 + 2 digits, is the single rounding wanted, subnormal
+// results included.
 HWY_INLINE hn::Vec<F32Half> FmaHalf(hn::Vec<F32Half> a, hn::Vec<F32Half> b, hn::Vec<F32Half> c) {
   const F64Tag d;
   const I64Tag di;
@@ -113,7 +117,8 @@ HWY_INLINE F32 RoundToBF16(F32 v) {
   const U32Tag du;
   const auto bits = hn::BitCast(du, v);
   const auto lsb = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::And(hn::Add(bits, hn::Add(lsb, hn::Set(du, 0x7FFFu))), hn::Set(du, 0xFFFF0000u));
+  const auto rounded =
+      hn::And(hn::Add(bits, hn::Add(lsb, hn::Set(du, 0x7FFFu))), hn::Set(du, 0xFFFF0000u));
   return hn::IfThenElse(hn::IsNaN(v), hn::Set(d, ToF32(BF16{0x7FC0})), hn::BitCast(d, rounded));
 }
 

@@ -50,16 +50,18 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
   std::vector<float> frequency = InverseFrequencies(config, recipe);
   for (float& f : frequency) f = RoundStage(recipe.angle, in.dtype, f);
   std::vector<AlignedBuffer<float>> tables(Workers(options));
-  ParallelFor(options, (tokens + kTokensPerTask - 1) / kTokensPerTask, [&](int64_t task, int worker) {
-    float* c = tables[worker].Reserve(2 * kMaxHeadDim);
-    float* s = c + kMaxHeadDim;
-    std::fill(c, c + 2 * kMaxHeadDim, 0.0f);
-    const int64_t end = std::min(tokens, (task + 1) * kTokensPerTask);
-    for (int64_t token = task * kTokensPerTask; token < end; ++token) {
-      FillTable(config, recipe, in.dtype, frequency, positions[token], c, s);
-      BITANCHOR_DISPATCH(RopeToken, options.target)(config, recipe, in, token / S, token % S, c, s, out);
-    }
-  });
+  ParallelFor(options, (tokens + kTokensPerTask - 1) / kTokensPerTask,
+              [&](int64_t task, int worker) {
+                float* c = tables[worker].Reserve(2 * kMaxHeadDim);
+                float* s = c + kMaxHeadDim;
+                std::fill(c, c + 2 * kMaxHeadDim, 0.0f);
+                const int64_t end = std::min(tokens, (task + 1) * kTokensPerTask);
+                for (int64_t token = task * kTokensPerTask; token < end; ++token) {
+                  FillTable(config, recipe, in.dtype, frequency, positions[token], c, s);
+                  BITANCHOR_DISPATCH(RopeToken, options.target)
+                  (config, recipe, in, token / S, token % S, c, s, out);
+                }
+              });
 }
 
 }  // namespace bitanchor::simd

@@ -12,7 +12,8 @@
 
 namespace bitanchor::simd {
 
-// As scalar::ApplyRope: in, out [B, S, H, D], out in in's dtype, positions [B, S]; out may be in itself.
+// As scalar::ApplyRope: in, out [B, S, H, D], out in in's dtype, positions [B, S]; out may be in
+// itself.
 void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
                const std::vector<int64_t>& positions, const EngineOptions& options,
                const MutableTensorView& out);

@@ -14,7 +14,7 @@ struct Target {
   int64_t bit;       // for EngineOptions::target
 };
 
-std::vector<Target> Targets();                 // best first; never empty
+std::vector<Target> Targets();                  // best first; never empty
 int64_t TargetFromName(std::string_view name);  // 0: no such target here
 
 // What really runs under `target` (0: the best): asked of the code that runs, not of the request.

@@ -32,30 +32,35 @@ const AttentionRecipe& ChooseRecipe(const CheckOptions& options) {
   const AttentionRecipe* recipe = FindAttentionRecipe(options.recipe);
   if (recipe != nullptr) return *recipe;
   std::string names;
-  for (const AttentionRecipe& r : AttentionRecipes()) names += (names.empty() ? "" : ", ") + std::string(r.name);
+  for (const AttentionRecipe& r : AttentionRecipes())
+    names += (names.empty() ? "" : ", ") + std::string(r.name);
   throw InputError("--recipe", options.recipe.substr(0, 60), "one of " + names);
 }
 
 std::string Percent(int64_t part, int64_t all) {
-  return fmt::format("{:.3g}%", all == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(all));
+  return fmt::format("{:.3g}%",
+                     all == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(all));
 }
 
 void PrintOutput(const OutputVerdict& output, Layout layout) {
   const Census& c = output.census;
   const int64_t n = c.elements();
   fmt::print("\n{}: {} elements\n", output.name, n);
-  fmt::print("  exact {} ({})   within {} ({})   outside {} ({})", c.exact, Percent(c.exact, n), c.within,
-             Percent(c.within, n), c.outside, Percent(c.outside, n));
+  fmt::print("  exact {} ({})   within {} ({})   outside {} ({})", c.exact, Percent(c.exact, n),
+             c.within, Percent(c.within, n), c.outside, Percent(c.outside, n));
   if (c.nonfinite_mismatch > 0) fmt::print("   non-finite mismatch {}", c.nonfinite_mismatch);
   if (c.undetermined > 0) fmt::print("   undetermined {}", c.undetermined);
-  fmt::print("\n  largest error {:.4g} ulp, worst share of the bound {:.4g}, bias {:+.3g} of the bound ({:+.1f} sigma)\n",
-             c.max_ulp, c.max_share, c.Bias(), c.BiasSigma());
+  fmt::print(
+      "\n  largest error {:.4g} ulp, worst share of the bound {:.4g}, bias {:+.3g} of the bound "
+      "({:+.1f} sigma)\n",
+      c.max_ulp, c.max_share, c.Bias(), c.BiasSigma());
   if (c.worst.empty()) return;
-  fmt::print("  {:>24} {:>15} {:>15} {:>15} {:>15} {:>9}\n", "worst elements", "got", "want", "low", "high", "share");
+  fmt::print("  {:>24} {:>15} {:>15} {:>15} {:>15} {:>9}\n", "worst elements", "got", "want", "low",
+             "high", "share");
   for (const WorstElement& e : c.worst) {
     const std::string index = fmt::format("[{}]", fmt::join(CaptureIndex(e.index, layout), ", "));
-    fmt::print("  {:>24} {:>15.8g} {:>15.8g} {:>15.8g} {:>15.8g} {:>9.3g}\n", index, e.got, e.interval.want,
-               e.interval.low, e.interval.high, e.share);
+    fmt::print("  {:>24} {:>15.8g} {:>15.8g} {:>15.8g} {:>15.8g} {:>9.3g}\n", index, e.got,
+               e.interval.want, e.interval.low, e.interval.high, e.share);
   }
 }
 
@@ -63,14 +68,16 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = capture.problem.shape;
   const MaskSpec& mask = capture.problem.mask.spec;
   if (!capture.kernel.empty()) fmt::print("kernel: {}\n", capture.kernel);
-  fmt::print("problem: {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}{}", DTypeName(capture.problem.dtype), B, Sq, Skv,
-             Hq, Hkv, D, Name(mask.rule), mask.causal ? " causal" : "");
+  fmt::print("problem: {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}{}",
+             DTypeName(capture.problem.dtype), B, Sq, Skv, Hq, Hkv, D, Name(mask.rule),
+             mask.causal ? " causal" : "");
   if (mask.window_keys) fmt::print(" window {}", *mask.window_keys);
   if (capture.problem.rope) fmt::print(", RoPE {}", capture.problem.rope->recipe);
   fmt::print("\njudged by: {} {}\n", verdict.mode, verdict.name);
   for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
   for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
-  if (!verdict.not_judged.empty()) fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
+  if (!verdict.not_judged.empty())
+    fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
 }
 
 int Check(const CheckOptions& options) {
@@ -86,10 +93,10 @@ int Check(const CheckOptions& options) {
     throw InputError(options.capture, "no answer",
                      "at least one of o, lse, q_rope, k_rope, dq, dk, dv");
   }
-  const Verdict verdict =
-      options.recipe.empty()
-          ? JudgeByContract(capture, ChooseContract(options, capture.problem), options.sample, engine)
-          : JudgeByReplay(capture, ChooseRecipe(options), engine);
+  const Verdict verdict = options.recipe.empty()
+                              ? JudgeByContract(capture, ChooseContract(options, capture.problem),
+                                                options.sample, engine)
+                              : JudgeByReplay(capture, ChooseRecipe(options), engine);
   const Outcome outcome = verdict.Result();
   const std::string json =
       JsonReport(verdict, capture.problem, capture.layout, capture.kernel, capture.defaults);
@@ -108,18 +115,23 @@ int Check(const CheckOptions& options) {
 
 void AddCheck(CLI::App& app, Action& run) {
   auto options = std::make_shared<CheckOptions>();
-  CLI::App* command = app.add_subcommand(
-      "check",
-      "Judge what a kernel answered: exit 0 right, 1 wrong, 2 bad input.\n\n"
-      "  bitanchor check capture.safetensors --json report.json\n");
-  command->add_option("capture", options->capture, "A capture file with at least one answer")->required();
-  command->add_option("--contract", options->contract, "Judge by this contract (default: flash-<dtype of q>)");
+  CLI::App* command =
+      app.add_subcommand("check",
+                         "Judge what a kernel answered: exit 0 right, 1 wrong, 2 bad input.\n\n"
+                         "  bitanchor check capture.safetensors --json report.json\n");
+  command->add_option("capture", options->capture, "A capture file with at least one answer")
+      ->required();
+  command->add_option("--contract", options->contract,
+                      "Judge by this contract (default: flash-<dtype of q>)");
   command->add_option("--recipe", options->recipe, "Judge by replay: demand this recipe's bits");
   command->add_option("--sample-rows", options->sample.rows, "Judge only so many rows of o and lse")
       ->check(CLI::PositiveNumber);
-  command->add_option("--seed", options->sample.seed, "Which rows are sampled")->capture_default_str();
-  command->add_flag("--allow-inconclusive", options->allow_inconclusive, "Exit 0 where nothing could be decided");
-  command->add_option("--json", options->json, "Write the report to this file (-: stdout, instead of the text)");
+  command->add_option("--seed", options->sample.seed, "Which rows are sampled")
+      ->capture_default_str();
+  command->add_flag("--allow-inconclusive", options->allow_inconclusive,
+                    "Exit 0 where nothing could be decided");
+  command->add_option("--json", options->json,
+                      "Write the report to this file (-: stdout, instead of the text)");
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return Check(*options); }; });
 }

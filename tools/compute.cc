@@ -33,8 +33,8 @@ Rotated Rotate(const AttentionProblem& problem, Layout layout, Engine engine,
   return out;
 }
 
-Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout, Engine engine,
-              const simd::EngineOptions& options, DType o_dtype) {
+Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout,
+              Engine engine, const simd::EngineOptions& options, DType o_dtype) {
   const AttentionShape& shape = problem.shape;
   Answer answer{OwnedTensor(o_dtype, problem.q.shape, layout), {}};
   answer.lse.resize(static_cast<size_t>(shape.B * shape.Hq * shape.Sq));

@@ -37,8 +37,8 @@ struct Answer {
 };
 
 // `problem` has no rope any more. o has q's dtype unless told otherwise.
-Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout, Engine engine,
-              const simd::EngineOptions& options, DType o_dtype);
+Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout,
+              Engine engine, const simd::EngineOptions& options, DType o_dtype);
 
 }  // namespace bitanchor::tools
 

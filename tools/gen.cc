@@ -16,7 +16,8 @@ namespace bitanchor::tools {
 namespace {
 
 struct GenOptions {
-  std::string out, shape, documents, mask = "full", dtype = "bf16", layout = "bshd", corner = "top-left";
+  std::string out, shape, documents, mask = "full", dtype = "bf16", layout = "bshd",
+                                     corner = "top-left";
   std::string rope, rope_theta = "10000";
   bool not_causal = false, reset_positions = false;
   int64_t window = 0, kv_length = 0;
@@ -31,7 +32,8 @@ std::vector<int64_t> Numbers(const std::string& field, const std::string& text) 
     int64_t value = 0;
     const auto [next, error] = std::from_chars(at, end, value);
     if (error != std::errc() || value < 1 || (next != end && *next != ',')) {
-      throw InputError(field, "\"" + text.substr(0, 60) + "\"", "whole numbers >= 1, separated by commas");
+      throw InputError(field, "\"" + text.substr(0, 60) + "\"",
+                       "whole numbers >= 1, separated by commas");
     }
     values.push_back(value);
     if (next == end) return values;
@@ -45,8 +47,8 @@ DType DTypeOf(const std::string& name) {
 
 Layout LayoutOf(const std::string& name) { return name == "bhsd" ? Layout::kBHSD : Layout::kBSHD; }
 
-// Ids and positions of one sequence of `S` keys. With rule anchor the first token is the anchor, id 0, and takes
-// its place out of the first document's length.
+// Ids and positions of one sequence of `S` keys. With rule anchor the first token is the anchor, id
+// 0, and takes its place out of the first document's length.
 struct Sequence {
   std::vector<int64_t> ids, positions;
 };
@@ -56,12 +58,14 @@ Sequence Layouts(const GenOptions& options, MaskRule rule, int64_t S) {
   if (!options.documents.empty()) lengths = Numbers("--documents", options.documents);
   int64_t sum = 0;
   for (const int64_t length : lengths) {
-    if (length > S) throw InputError("--documents", std::to_string(length), fmt::format("lengths up to {}", S));
+    if (length > S)
+      throw InputError("--documents", std::to_string(length), fmt::format("lengths up to {}", S));
     sum += length;
     if (sum > S) break;
   }
   if (sum != S) {
-    throw InputError("--documents", fmt::format("a sum of {}{}", sum > S ? "more than " : "", sum > S ? S : sum),
+    throw InputError("--documents",
+                     fmt::format("a sum of {}{}", sum > S ? "more than " : "", sum > S ? S : sum),
                      fmt::format("{}, the number of keys", S));
   }
   Sequence sequence;
@@ -70,16 +74,18 @@ Sequence Layouts(const GenOptions& options, MaskRule rule, int64_t S) {
       const bool anchor = rule == MaskRule::kAnchor && n == 0 && i == 0;
       const int64_t first = rule == MaskRule::kAnchor ? 1 : 0;
       sequence.ids.push_back(anchor ? 0 : first + static_cast<int64_t>(n));
-      sequence.positions.push_back(options.reset_positions ? i
-                                                           : static_cast<int64_t>(sequence.positions.size()));
+      sequence.positions.push_back(
+          options.reset_positions ? i : static_cast<int64_t>(sequence.positions.size()));
     }
   }
   return sequence;
 }
 
-std::vector<int64_t> Repeat(const std::vector<int64_t>& one, int64_t begin, int64_t count, int64_t B) {
+std::vector<int64_t> Repeat(const std::vector<int64_t>& one, int64_t begin, int64_t count,
+                            int64_t B) {
   std::vector<int64_t> all;
-  for (int64_t b = 0; b < B; ++b) all.insert(all.end(), one.begin() + begin, one.begin() + begin + count);
+  for (int64_t b = 0; b < B; ++b)
+    all.insert(all.end(), one.begin() + begin, one.begin() + begin + count);
   return all;
 }
 
@@ -94,11 +100,13 @@ void SetMask(const GenOptions& options, AttentionProblem& problem) {
   mask.spec.causal = !options.not_causal;
   if (options.window > 0) mask.spec.window_keys = options.window;
   mask.spec.corner = *CornerFromName(options.corner);
-  if (mask.spec.rule == MaskRule::kFull && options.documents.empty() && options.rope.empty()) return;
+  if (mask.spec.rule == MaskRule::kFull && options.documents.empty() && options.rope.empty())
+    return;
   const Sequence sequence = Layouts(options, mask.spec.rule, Skv);
   const int64_t off = mask.Offset();
   if (off < 0 || off + Sq > Skv) {
-    throw InputError("--shape", fmt::format("{} queries for {} keys", Sq, Skv), "a key for every query");
+    throw InputError("--shape", fmt::format("{} queries for {} keys", Sq, Skv),
+                     "a key for every query");
   }
   if (mask.spec.rule != MaskRule::kFull) {
     mask.k_ids = Repeat(sequence.ids, 0, Skv, B);
@@ -108,7 +116,8 @@ void SetMask(const GenOptions& options, AttentionProblem& problem) {
   problem.k_positions = Repeat(sequence.positions, 0, Skv, B);
   problem.q_positions = Repeat(sequence.positions, off, Sq, B);
   const RopeRecipe* recipe = FindRopeRecipe(options.rope);
-  if (recipe == nullptr) throw InputError("--rope", options.rope.substr(0, 60), "a RoPE recipe of `bitanchor info`");
+  if (recipe == nullptr)
+    throw InputError("--rope", options.rope.substr(0, 60), "a RoPE recipe of `bitanchor info`");
   problem.rope.emplace();
   problem.rope->recipe = options.rope;
   problem.rope->rope_theta = std::stod(options.rope_theta);
@@ -118,14 +127,16 @@ void SetMask(const GenOptions& options, AttentionProblem& problem) {
 
 int Gen(const GenOptions& options) {
   const std::vector<int64_t> sizes = Numbers("--shape", options.shape);
-  if (sizes.size() != 5) throw InputError("--shape", options.shape.substr(0, 60), "five numbers: B,S,Hq,Hkv,D");
+  if (sizes.size() != 5)
+    throw InputError("--shape", options.shape.substr(0, 60), "five numbers: B,S,Hq,Hkv,D");
   AttentionProblem problem;
   const int64_t Skv = options.kv_length > 0 ? options.kv_length : sizes[1];
   problem.shape = {sizes[0], sizes[1], Skv, sizes[2], sizes[3], sizes[4]};
   problem.dtype = DTypeOf(options.dtype);
   const auto [B, Sq, Skv_, Hq, Hkv, D] = problem.shape;
   (void)Skv_;
-  // Shapes and ids first, on tensors that hold nothing yet: nothing is allocated for a problem that is refused.
+  // Shapes and ids first, on tensors that hold nothing yet: nothing is allocated for a problem that
+  // is refused.
   int64_t elements = 1;
   for (const int64_t size : {B, std::max(Sq, Skv), std::max(Hq, Hkv), D}) {
     if (__builtin_mul_overflow(elements, size, &elements) || elements > (int64_t{1} << 40)) {
@@ -151,8 +162,8 @@ int Gen(const GenOptions& options) {
   WriteSafetensors(options.out, ProblemTensors(problem, layout),
                    {{kCaptureKey, CaptureMetadata(problem, layout, "")}});
   if (!options.quiet) {
-    fmt::print("{}: {} seed {}, {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}\n", options.out, kGen1Name,
-               options.seed, options.dtype, B, Sq, Skv, Hq, Hkv, D, options.mask);
+    fmt::print("{}: {} seed {}, {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}\n", options.out,
+               kGen1Name, options.seed, options.dtype, B, Sq, Skv, Hq, Hkv, D, options.mask);
   }
   return kPassed;
 }
@@ -161,29 +172,39 @@ int Gen(const GenOptions& options) {
 
 void AddGen(CLI::App& app, Action& run) {
   auto options = std::make_shared<GenOptions>();
-  CLI::App* command = app.add_subcommand(
-      "gen",
-      "Make a problem from a seed.\n\n"
-      "  bitanchor gen -o problem.safetensors --shape 1,1024,4,2,64 --documents 256,512,256 --mask anchor\n");
-  command->add_option("-o,--output", options->out, "The problem, a capture file without answers")->required();
+  CLI::App* command = app.add_subcommand("gen",
+                                         "Make a problem from a seed.\n\n"
+                                         "  bitanchor gen -o problem.safetensors --shape "
+                                         "1,1024,4,2,64 --documents 256,512,256 --mask anchor\n");
+  command->add_option("-o,--output", options->out, "The problem, a capture file without answers")
+      ->required();
   command->add_option("--shape", options->shape, "B,S,Hq,Hkv,D")->required();
-  command->add_option("--kv-length", options->kv_length, "Skv, where it is not S")->check(CLI::PositiveNumber);
+  command->add_option("--kv-length", options->kv_length, "Skv, where it is not S")
+      ->check(CLI::PositiveNumber);
   command->add_option("--documents", options->documents,
-                      "Document lengths, adding up to the number of keys; rule anchor takes the first token as anchor");
+                      "Document lengths, adding up to the number of keys; rule anchor takes the "
+                      "first token as anchor");
   command->add_option("--mask", options->mask, "Mask rule")
-      ->check(CLI::IsMember({"full", "document", "anchor"}))->capture_default_str();
+      ->check(CLI::IsMember({"full", "document", "anchor"}))
+      ->capture_default_str();
   command->add_flag("--not-causal", options->not_causal, "Queries see later keys too");
   command->add_option("--window", options->window, "Window in keys, the query's own included")
       ->check(CLI::PositiveNumber);
   command->add_option("--corner", options->corner, "Where the diagonal hangs when Sq != Skv")
-      ->check(CLI::IsMember({"top-left", "bottom-right"}))->capture_default_str();
+      ->check(CLI::IsMember({"top-left", "bottom-right"}))
+      ->capture_default_str();
   command->add_option("--dtype", options->dtype, "Of q, k, v")
-      ->check(CLI::IsMember({"bf16", "f16", "f32"}))->capture_default_str();
+      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
+      ->capture_default_str();
   command->add_option("--layout", options->layout, "Order of the axes")
-      ->check(CLI::IsMember({"bshd", "bhsd"}))->capture_default_str();
+      ->check(CLI::IsMember({"bshd", "bhsd"}))
+      ->capture_default_str();
   command->add_option("--rope", options->rope, "RoPE recipe (default: none)");
-  command->add_option("--rope-theta", options->rope_theta, "RoPE base")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_flag("--reset-positions", options->reset_positions, "Positions start again in each document");
+  command->add_option("--rope-theta", options->rope_theta, "RoPE base")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--reset-positions", options->reset_positions,
+                    "Positions start again in each document");
   command->add_option("--seed", options->seed, "64 bits")->capture_default_str();
   command->add_flag("--quiet", options->quiet, "Print nothing");
   command->callback([options, &run] { run = [options] { return Gen(*options); }; });

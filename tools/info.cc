@@ -16,13 +16,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json InfoJson() {
-  Json targets = Json::array(), recipes = Json::array(), ropes = Json::array(), contracts = Json::array();
+  Json targets = Json::array(), recipes = Json::array(), ropes = Json::array(),
+       contracts = Json::array();
   for (const simd::Target& target : simd::Targets()) targets.push_back({{"name", target.name}});
   for (const AttentionRecipe& recipe : AttentionRecipes()) recipes.push_back(recipe.name);
   for (const RopeRecipe& recipe : RopeRecipes()) ropes.push_back(recipe.name);
   for (const Contract& contract : Contracts()) contracts.push_back(contract.name);
-  return {{"targets", targets},     {"compiler", BITANCHOR_COMPILER}, {"recipes", recipes},
-          {"rope_recipes", ropes},  {"contracts", contracts},         {"rules", Json::array()},
+  return {{"targets", targets},    {"compiler", BITANCHOR_COMPILER}, {"recipes", recipes},
+          {"rope_recipes", ropes}, {"contracts", contracts},         {"rules", Json::array()},
           {"units", Json::array()}};
 }
 
@@ -30,19 +31,23 @@ void PrintInfo() {
   fmt::print("built with {}\n\nSIMD targets, best first (--target):", BITANCHOR_COMPILER);
   for (const simd::Target& target : simd::Targets()) fmt::print(" {}", target.name);
   fmt::print("\n\nattention recipes (--recipe):\n");
-  for (const AttentionRecipe& recipe : AttentionRecipes()) fmt::print("  {:20} {}\n", recipe.name, recipe.says);
+  for (const AttentionRecipe& recipe : AttentionRecipes())
+    fmt::print("  {:20} {}\n", recipe.name, recipe.says);
   fmt::print("\nRoPE recipes (rope.recipe in a capture):\n");
-  for (const RopeRecipe& recipe : RopeRecipes()) fmt::print("  {:20} {}\n", recipe.name, recipe.says);
+  for (const RopeRecipe& recipe : RopeRecipes())
+    fmt::print("  {:20} {}\n", recipe.name, recipe.says);
   fmt::print("\ncontracts (--contract):\n");
-  for (const Contract& contract : Contracts()) fmt::print("  {:20} {}\n", contract.name, contract.says);
+  for (const Contract& contract : Contracts())
+    fmt::print("  {:20} {}\n", contract.name, contract.says);
 }
 
 }  // namespace
 
 void AddInfo(CLI::App& app, Action& run) {
   auto json = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand(
-      "info", "This CPU's targets, and the recipes and contracts of this build.\n\n  bitanchor info --json -\n");
+  CLI::App* command = app.add_subcommand("info",
+                                         "This CPU's targets, and the recipes and contracts of "
+                                         "this build.\n\n  bitanchor info --json -\n");
   command->add_option("--json", *json, "Write JSON to this file (-: stdout) instead of a table")
       ->expected(0, 1)
       ->default_str("-");

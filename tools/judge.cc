@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kQueriesPerTask = 16;
 constexpr int64_t kTokensPerTask = 64;
 
-// Runs tasks, each with a census per output of its own, and merges them; the order does not matter to a Census.
+// Runs tasks, each with a census per output of its own, and merges them; the order does not matter
+// to a Census.
 template <size_t N, typename Body>
 std::array<Census, N> Judged(const simd::EngineOptions& options, int64_t tasks,
                              const std::array<Census, N>& empty, const Body& body) {
@@ -32,8 +33,8 @@ std::array<Census, N> Judged(const simd::EngineOptions& options, int64_t tasks,
   return merged;
 }
 
-// One of q and k through RoPE as the contract sees it: what attention shall start from, how far a conforming kernel
-// may be from it, and how the kernel's own rotation stands.
+// One of q and k through RoPE as the contract sees it: what attention shall start from, how far a
+// conforming kernel may be from it, and how the kernel's own rotation stands.
 struct RotatedInput {
   OwnedTensor centre, deviation;  // F32; empty where the kernel's rotation is in the capture
   TensorView start;
@@ -41,9 +42,11 @@ struct RotatedInput {
 
 RotatedInput RotateInput(const Capture& capture, const Contract& contract, const TensorView& in,
                          const std::vector<int64_t>& positions, const TensorView& answer,
-                         const std::string& name, const simd::EngineOptions& options, Verdict& verdict) {
+                         const std::string& name, const simd::EngineOptions& options,
+                         Verdict& verdict) {
   const RopeConfig& config = *capture.problem.rope;
-  const exact::RopeIntervals intervals(config, *FindRopeRecipe(config.recipe), in.dtype, contract.libm_ulp);
+  const exact::RopeIntervals intervals(config, *FindRopeRecipe(config.recipe), in.dtype,
+                                       contract.libm_ulp);
   const auto [B, S, H, D] = in.shape;
   RotatedInput out;
   out.start = answer;
@@ -53,33 +56,35 @@ RotatedInput RotateInput(const Capture& capture, const Contract& contract, const
     out.start = out.centre.view;
   }
   const int64_t tokens = B * S;
-  const auto census = Judged<1>(
-      options, (tokens + kTokensPerTask - 1) / kTokensPerTask, {Census(answer ? answer.dtype : in.dtype)},
-      [&, S = S, H = H, D = D](int64_t task, std::array<Census, 1>& mine) {
-        std::vector<Interval> token_intervals;
-        std::vector<float> got(D);
-        for (int64_t n = task * kTokensPerTask; n < std::min(tokens, (task + 1) * kTokensPerTask); ++n) {
-          const int64_t b = n / S, s = n % S;
-          intervals.Token(in, b, s, positions[n], token_intervals);
-          for (int64_t h = 0; h < H; ++h) {
-            const Interval* row = &token_intervals[h * D];
-            if (answer) {
-              for (int64_t d = 0; d < D; ++d) got[d] = answer.At(b, s, h, d);
-              mine[0].AddRow({b, s, h, 0}, got.data(), row, D);
-              continue;
-            }
-            for (int64_t d = 0; d < D; ++d) {
-              const float want = static_cast<float>(row[d].want);
-              const float off = row[d].low > row[d].high
-                                    ? std::numeric_limits<float>::infinity()
-                                    : std::max(row[d].high - want, want - row[d].low);
-              const float deviation = std::isnan(off) ? 0 : off;
-              std::memcpy(out.centre.view.Row(b, s, h) + 4 * d, &want, 4);
-              std::memcpy(out.deviation.view.Row(b, s, h) + 4 * d, &deviation, 4);
-            }
-          }
-        }
-      });
+  const auto census =
+      Judged<1>(options, (tokens + kTokensPerTask - 1) / kTokensPerTask,
+                {Census(answer ? answer.dtype : in.dtype)},
+                [&, S = S, H = H, D = D](int64_t task, std::array<Census, 1>& mine) {
+                  std::vector<Interval> token_intervals;
+                  std::vector<float> got(D);
+                  for (int64_t n = task * kTokensPerTask;
+                       n < std::min(tokens, (task + 1) * kTokensPerTask); ++n) {
+                    const int64_t b = n / S, s = n % S;
+                    intervals.Token(in, b, s, positions[n], token_intervals);
+                    for (int64_t h = 0; h < H; ++h) {
+                      const Interval* row = &token_intervals[h * D];
+                      if (answer) {
+                        for (int64_t d = 0; d < D; ++d) got[d] = answer.At(b, s, h, d);
+                        mine[0].AddRow({b, s, h, 0}, got.data(), row, D);
+                        continue;
+                      }
+                      for (int64_t d = 0; d < D; ++d) {
+                        const float want = static_cast<float>(row[d].want);
+                        const float off = row[d].low > row[d].high
+                                              ? std::numeric_limits<float>::infinity()
+                                              : std::max(row[d].high - want, want - row[d].low);
+                        const float deviation = std::isnan(off) ? 0 : off;
+                        std::memcpy(out.centre.view.Row(b, s, h) + 4 * d, &want, 4);
+                        std::memcpy(out.deviation.view.Row(b, s, h) + 4 * d, &deviation, 4);
+                      }
+                    }
+                  }
+                });
   if (answer) {
     verdict.outputs.push_back({name, census[0]});
   } else {
@@ -92,8 +97,9 @@ RotatedInput RotateInput(const Capture& capture, const Contract& contract, const
 std::vector<int64_t> SampleRows(int64_t total, const SampleOptions& sample) {
   std::set<int64_t> rows;
   for (int64_t top = total - sample.rows; top < total; ++top) {
-    const auto words = Philox4x32({static_cast<uint32_t>(top), static_cast<uint32_t>(top >> 32), 0, 0},
-                                  {static_cast<uint32_t>(sample.seed), static_cast<uint32_t>(sample.seed >> 32)});
+    const auto words =
+        Philox4x32({static_cast<uint32_t>(top), static_cast<uint32_t>(top >> 32), 0, 0},
+                   {static_cast<uint32_t>(sample.seed), static_cast<uint32_t>(sample.seed >> 32)});
     const uint64_t draw = (uint64_t{words[1]} << 32 | words[0]) % static_cast<uint64_t>(top + 1);
     if (!rows.insert(static_cast<int64_t>(draw)).second) rows.insert(top);
   }
@@ -117,14 +123,15 @@ std::vector<RowBlock> RowBlocks(const AttentionShape& shape, const SampleOptions
   }
   for (int64_t head = 0; head < shape.B * shape.Hq; ++head) {
     for (int64_t q0 = 0; q0 < shape.Sq; q0 += kQueriesPerTask) {
-      blocks.push_back({head / shape.Hq, head % shape.Hq, q0, std::min(kQueriesPerTask, shape.Sq - q0)});
+      blocks.push_back(
+          {head / shape.Hq, head % shape.Hq, q0, std::min(kQueriesPerTask, shape.Sq - q0)});
     }
   }
   return blocks;
 }
 
-// The kernel's LSE as a natural, scaled one with -inf for rows that see nothing. An empty row must hold the value
-// that the capture says empty rows have.
+// The kernel's LSE as a natural, scaled one with -inf for rows that see nothing. An empty row must
+// hold the value that the capture says empty rows have.
 float NaturalLse(const LseSpec& spec, float got, float scale, bool row_is_empty) {
   if (row_is_empty) {
     const bool as_said = std::isnan(spec.empty) ? std::isnan(got) : got == spec.empty;
@@ -145,8 +152,9 @@ void WidenForConversion(const LseSpec& spec, Interval& interval) {
   interval.high = RoundToF32(interval.high + more);
 }
 
-void JudgeAttention(const Capture& capture, const Contract& contract, const IntervalProblem& problem,
-                    const SampleOptions& sample, const simd::EngineOptions& options, Verdict& verdict) {
+void JudgeAttention(const Capture& capture, const Contract& contract,
+                    const IntervalProblem& problem, const SampleOptions& sample,
+                    const simd::EngineOptions& options, Verdict& verdict) {
   const std::vector<RowBlock> blocks = RowBlocks(problem.problem.shape, sample);
   const int64_t D = problem.problem.shape.D;
   const auto census = Judged<2>(
@@ -207,7 +215,8 @@ void ReplayRows(const TensorView& got, const TensorView& want, Census& census) {
 void ReplayLse(const Capture& capture, const std::vector<float>& lse, Verdict& verdict) {
   const LseSpec& spec = capture.lse_spec;
   if (spec.base != LseBase::kE || !spec.scaled) {
-    verdict.not_judged.push_back("lse (its base or scale is not the recipe's: there are no bits to compare)");
+    verdict.not_judged.push_back(
+        "lse (its base or scale is not the recipe's: there are no bits to compare)");
     return;
   }
   const AttentionShape& shape = capture.problem.shape;
@@ -228,23 +237,25 @@ void ReplayLse(const Capture& capture, const std::vector<float>& lse, Verdict& v
 
 }  // namespace
 
-Verdict JudgeByContract(const Capture& capture, const Contract& contract, const SampleOptions& sample,
-                        const simd::EngineOptions& options) {
+Verdict JudgeByContract(const Capture& capture, const Contract& contract,
+                        const SampleOptions& sample, const simd::EngineOptions& options) {
   Verdict verdict{"contract", std::string(contract.name), {}, {}};
-  IntervalProblem problem{capture.problem, {}, {}, capture.o ? capture.o.dtype : capture.problem.dtype};
+  IntervalProblem problem{
+      capture.problem, {}, {}, capture.o ? capture.o.dtype : capture.problem.dtype};
   RotatedInput q, k;
   if (capture.problem.rope) {
-    q = RotateInput(capture, contract, capture.problem.q, capture.problem.q_positions, capture.q_rope, "q_rope",
-                    options, verdict);
-    k = RotateInput(capture, contract, capture.problem.k, capture.problem.k_positions, capture.k_rope, "k_rope",
-                    options, verdict);
+    q = RotateInput(capture, contract, capture.problem.q, capture.problem.q_positions,
+                    capture.q_rope, "q_rope", options, verdict);
+    k = RotateInput(capture, contract, capture.problem.k, capture.problem.k_positions,
+                    capture.k_rope, "k_rope", options, verdict);
     problem.problem.q = q.start;
     problem.problem.k = k.start;
     problem.q_deviation = q.deviation.view;
     problem.k_deviation = k.deviation.view;
     problem.problem.rope.reset();
   }
-  if (capture.o || capture.lse) JudgeAttention(capture, contract, problem, sample, options, verdict);
+  if (capture.o || capture.lse)
+    JudgeAttention(capture, contract, problem, sample, options, verdict);
   NoteAbsent(capture, verdict);
   return verdict;
 }
@@ -268,7 +279,8 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
   }
   if (capture.o || capture.lse) {
     const DType o_dtype = capture.o ? capture.o.dtype : capture.problem.dtype;
-    const Answer answer = Attend(rotated.problem, recipe, capture.layout, Engine::kSimd, options, o_dtype);
+    const Answer answer =
+        Attend(rotated.problem, recipe, capture.layout, Engine::kSimd, options, o_dtype);
     if (capture.o) replay("o", capture.o, answer.o.view);
     if (capture.lse) ReplayLse(capture, answer.lse, verdict);
   }

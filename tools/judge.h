@@ -13,15 +13,17 @@
 namespace bitanchor::tools {
 
 struct SampleOptions {
-  int64_t rows = 0;  // rows (a query of a head) of o and lse that are judged; 0: all. RoPE is judged whole
+  int64_t rows =
+      0;  // rows (a query of a head) of o and lse that are judged; 0: all. RoPE is judged whole
   uint64_t seed = 0;
 };
 
-// Each answer against the interval that the contract leaves around the exact centre. o and lse start from the
-// capture's q_rope and k_rope where it has them; where it has rope without them, from the recipe's rotation,
-// whose freedom (sin and cos within contract.libm_ulp) widens the intervals.
-Verdict JudgeByContract(const Capture& capture, const Contract& contract, const SampleOptions& sample,
-                        const simd::EngineOptions& options);
+// Each answer against the interval that the contract leaves around the exact centre. o and lse
+// start from the capture's q_rope and k_rope where it has them; where it has rope without them,
+// from the recipe's rotation, whose freedom (sin and cos within contract.libm_ulp) widens the
+// intervals.
+Verdict JudgeByContract(const Capture& capture, const Contract& contract,
+                        const SampleOptions& sample, const simd::EngineOptions& options);
 
 // Each answer against the bits of the recipe.
 Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,

@@ -1,5 +1,5 @@
-// bitanchor: the command line. Results go to stdout, progress to stderr; exit status 0 passed, 1 the kernel is wrong,
-// 2 bad usage or bad input, which writes exactly one line to stderr.
+// bitanchor: the command line. Results go to stdout, progress to stderr; exit status 0 passed, 1
+// the kernel is wrong, 2 bad usage or bad input, which writes exactly one line to stderr.
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -25,7 +25,8 @@ int Complain(const std::string& message) {
 int main(int argc, char** argv) {
   CLI::App app(
       "Judges attention kernels against a definition of every bit.\n\n"
-      "  bitanchor gen -o problem.safetensors --shape 1,1024,4,2,64 --documents 256,512,256 --mask anchor\n"
+      "  bitanchor gen -o problem.safetensors --shape 1,1024,4,2,64 --documents 256,512,256 --mask "
+      "anchor\n"
       "  bitanchor run problem.safetensors -o answer.safetensors\n"
       "  bitanchor check capture.safetensors\n",
       "bitanchor");

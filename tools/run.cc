@@ -19,7 +19,8 @@ int Run(const RunOptions& options) {
   const AttentionRecipe* recipe = FindAttentionRecipe(options.recipe);
   if (recipe == nullptr) {
     std::string names;
-    for (const AttentionRecipe& r : AttentionRecipes()) names += (names.empty() ? "" : ", ") + std::string(r.name);
+    for (const AttentionRecipe& r : AttentionRecipes())
+      names += (names.empty() ? "" : ", ") + std::string(r.name);
     throw InputError("--recipe", options.recipe.substr(0, 60), "one of " + names);
   }
   const simd::EngineOptions engine_options = options.common.Engine("run");
@@ -39,8 +40,8 @@ int Run(const RunOptions& options) {
   WriteSafetensors(options.out, tensors, {});
   if (!options.common.quiet) {
     for (const std::string& taken : capture.defaults) fmt::print("{}\n", taken);
-    fmt::print("{}: {} by recipe {}\n", options.out, problem.rope ? "o, lse, q_rope, k_rope" : "o, lse",
-               options.recipe);
+    fmt::print("{}: {} by recipe {}\n", options.out,
+               problem.rope ? "o, lse, q_rope, k_rope" : "o, lse", options.recipe);
   }
   return kPassed;
 }
@@ -49,10 +50,13 @@ int Run(const RunOptions& options) {
 
 void AddRun(CLI::App& app, Action& run) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = app.add_subcommand(
-      "run", "Compute a problem under a recipe.\n\n  bitanchor run problem.safetensors -o answer.safetensors\n");
-  command->add_option("problem", options->problem, "A capture file; its answers are not looked at")->required();
-  command->add_option("-o,--output", options->out, "Written: o, lse; with rope also q_rope, k_rope")->required();
+  CLI::App* command = app.add_subcommand("run",
+                                         "Compute a problem under a recipe.\n\n  bitanchor run "
+                                         "problem.safetensors -o answer.safetensors\n");
+  command->add_option("problem", options->problem, "A capture file; its answers are not looked at")
+      ->required();
+  command->add_option("-o,--output", options->out, "Written: o, lse; with rope also q_rope, k_rope")
+      ->required();
   command->add_option("--recipe", options->recipe, "Attention recipe")->capture_default_str();
   command->add_option("--engine", options->engine, "simd, or scalar: the definition itself, slow")
       ->check(CLI::IsMember({"simd", "scalar"}))

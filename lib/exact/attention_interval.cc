@@ -1,7 +1,10 @@
-// One row at a time, in the order of the derivation in lib/NUMERICS.md ("The interval"), whose symbols are used:
-//   t_j  score, x_j bound of its error, w_j = exp(t_j - m), y_j = x_j + shared: bound of the weight's log error
-//   |o' - o| <= (sum_j (w_j E_j + a)|v_j - o| + sum_j (Z w_j (1 + E_j) + a_P)|v_j| + depth |o| sum_j w_j (1 + E_j))
-//              / ((1 - depth) sum_j w_j (1 - y_j)),                                            E_j = e^y_j - 1
+// One row at a time, in the order of the derivation in lib/NUMERICS.md ("The interval"), whose
+// symbols are used:
+//   t_j  score, x_j bound of its error, w_j = exp(t_j - m), y_j = x_j + shared: bound of the
+//   weight's log error |o' - o| <= (sum_j (w_j E_j + a)|v_j - o| + sum_j (Z w_j (1 + E_j) +
+//   a_P)|v_j| + depth |o| sum_j w_j (1 + E_j))
+//              / ((1 - depth) sum_j w_j (1 - y_j)),                                            E_j
+//              = e^y_j - 1
 #include "lib/exact/attention_interval.h"
 
 #include <algorithm>
@@ -36,8 +39,8 @@ struct Row {
   bool nan = false, plus_inf = false, minus_inf = false, overflow = false;
 };
 
-// |x| as it enters the error of a product: a kernel may flush a subnormal input, and the rotation may have put
-// the element elsewhere by `deviation`.
+// |x| as it enters the error of a product: a kernel may flush a subnormal input, and the rotation
+// may have put the element elsewhere by `deviation`.
 double Magnitude(double x, double deviation, double score_term) {
   const double lost = std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0;
   return std::fabs(x) + (deviation + lost) / score_term;
@@ -75,7 +78,8 @@ Row Scores(const IntervalProblem& p, const Contract& contract, int64_t b, int64_
   return row;
 }
 
-// w and y of every key. False: a weight is not known to a factor of e, so the formula above says nothing.
+// w and y of every key. False: a weight is not known to a factor of e, so the formula above says
+// nothing.
 bool Weights(Row& row, const Contract& contract, const RowTerms& terms) {
   bool useful = true;
   for (Key& key : row.keys) {
@@ -83,9 +87,10 @@ bool Weights(Row& row, const Contract& contract, const RowTerms& terms) {
       key.w = key.y = 0;
       continue;
     }
-    // The argument of exp: differences from the running maximum add up to m - t; a folded log2(e) and the
-    // maximum's own rounding are relative to the larger of the two scores.
-    key.x += contract.operation * (4 * std::max(std::fabs(key.t), std::fabs(row.m)) + 2 * (row.m - key.t));
+    // The argument of exp: differences from the running maximum add up to m - t; a folded log2(e)
+    // and the maximum's own rounding are relative to the larger of the two scores.
+    key.x += contract.operation *
+             (4 * std::max(std::fabs(key.t), std::fabs(row.m)) + 2 * (row.m - key.t));
     key.w = number::ExpF64(key.t - row.m);
     key.y = key.x + terms.shared;
     useful &= key.y <= 0.5;
@@ -109,7 +114,8 @@ Interval Lse(const Row& row, const Contract& contract, const RowTerms& terms, bo
   const double fall = down / l + terms.depth;
   const double below = fall / (1 - fall);  // >= -log(1 - fall)
   const double rest = contract.log_error * std::max(1.0, std::fabs(log_l)) +
-                      contract.operation * (3 * std::fabs(row.m) + std::fabs(want)) + contract.flush;
+                      contract.operation * (3 * std::fabs(row.m) + std::fabs(want)) +
+                      contract.flush;
   return RoundedInterval(DType::kF32, want, want - below - rest, want + above + rest);
 }
 
@@ -121,9 +127,15 @@ struct Column {
 
 class RowOutputs {
  public:
-  RowOutputs(const IntervalProblem& p, const Contract& contract, const Row& row, const RowTerms& terms,
-             bool useful, int64_t b, int64_t key_head)
-      : p_(p), contract_(contract), row_(row), terms_(terms), useful_(useful), b_(b), key_head_(key_head) {
+  RowOutputs(const IntervalProblem& p, const Contract& contract, const Row& row,
+             const RowTerms& terms, bool useful, int64_t b, int64_t key_head)
+      : p_(p),
+        contract_(contract),
+        row_(row),
+        terms_(terms),
+        useful_(useful),
+        b_(b),
+        key_head_(key_head) {
     for (const Key& key : row.keys) {
       l_ += key.w;
       up_ += key.w * (1 + Expm1Bound(key.y));
@@ -137,9 +149,11 @@ class RowOutputs {
     const double n = static_cast<double>(row_.keys.size());
     const double largest = std::max(std::fabs(column.min), std::fabs(column.max));
     if (2 * n * largest > kMayOverflow) return kUndetermined;
-    // Whatever the weights, o' is their mean of v up to the numerator's and the row sum's roundings.
+    // Whatever the weights, o' is their mean of v up to the numerator's and the row sum's
+    // roundings.
     const double slack = (terms_.numerator + 2 * terms_.depth + 2 * terms_.finish +
-                          2 * n * (contract_.weight_absolute + terms_.weight_absolute)) * largest +
+                          2 * n * (contract_.weight_absolute + terms_.weight_absolute)) *
+                             largest +
                          2 * terms_.product_absolute;
     double low = column.min - slack, high = column.max + slack;
     if (useful_ && low_ > 0) {
@@ -168,13 +182,14 @@ class RowOutputs {
     return c;
   }
 
-  // Inf among visible values: Inf of its sign wherever its weight cannot have become zero, where it would
-  // be 0 x Inf.
+  // Inf among visible values: Inf of its sign wherever its weight cannot have become zero, where it
+  // would be 0 x Inf.
   Interval NotFinite(const Column& c) const {
     if (c.nan || (c.plus_inf && c.minus_inf)) return kMustBeNaN;
     const float inf = c.plus_inf ? kInfF : -kInfF;
     for (const Key& key : row_.keys) {
-      const bool tiny = !useful_ || key.w < 4 * (contract_.weight_absolute + terms_.weight_absolute);
+      const bool tiny =
+          !useful_ || key.w < 4 * (contract_.weight_absolute + terms_.weight_absolute);
       if (tiny && key.t != -kInf) return kUndetermined;
     }
     return {static_cast<double>(inf), inf, inf};

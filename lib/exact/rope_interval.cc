@@ -31,7 +31,8 @@ enum class Fusing { kNone, kFirst, kSecond };
 // first * c1 -+ second * c2, as an apply stage rounds it.
 float Combine(RopeApply apply, Fusing fusing, DType F, float a, float b, float c, float d) {
   if (apply == RopeApply::kThreeRoundings) {
-    const float ab = RoundTo(F, static_cast<double>(a) * b), cd = RoundTo(F, static_cast<double>(c) * d);
+    const float ab = RoundTo(F, static_cast<double>(a) * b),
+                cd = RoundTo(F, static_cast<double>(c) * d);
     return F == DType::kF32 ? ab + cd : RoundTo(F, static_cast<double>(ab) + cd);
   }
   if (fusing == Fusing::kFirst) return RoundTo(F, std::fma(a, b, c * d));
@@ -41,15 +42,16 @@ float Combine(RopeApply apply, Fusing fusing, DType F, float a, float b, float c
 
 }  // namespace
 
-RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F, double libm_ulp)
+RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F,
+                             double libm_ulp)
     : config_(config),
       recipe_(recipe),
       F_(F),
       libm_ulp_(libm_ulp),
       inv_freq_(InverseFrequencies(config, recipe)) {}
 
-// What a libm may return where the correctly rounded result is `rounded`: the true value is within half an
-// ulp of that.
+// What a libm may return where the correctly rounded result is `rounded`: the true value is within
+// half an ulp of that.
 RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
   const double reach = (libm_ulp_ + 0.5) * UlpF32(rounded);
   const DType table = recipe_.table == StageFormat::kF32 ? DType::kF32 : F_;
@@ -72,13 +74,19 @@ RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) cons
   return {Libm(number::Cos(angle)), Libm(number::Sin(angle))};
 }
 
-// y1 = x1 c - x2 s, y2 = x2 c + x1 s. Every rounding is monotone, so the ends of c and s give the ends of y.
-void RopeIntervals::Pair(float x1, float x2, const TableEntry& t, Interval& y1, Interval& y2) const {
+// y1 = x1 c - x2 s, y2 = x2 c + x1 s. Every rounding is monotone, so the ends of c and s give the
+// ends of y.
+void RopeIntervals::Pair(float x1, float x2, const TableEntry& t, Interval& y1,
+                         Interval& y2) const {
   // Operand order: x1's product comes first, as kF32FmaX1 fuses it.
   const bool x1_fused = recipe_.apply == RopeApply::kF32FmaX1;
   const Fusing own = x1_fused ? Fusing::kFirst : Fusing::kNone;
-  const auto first = [&](Fusing f, float c, float s) { return Combine(recipe_.apply, f, F_, x1, c, -x2, s); };
-  const auto second = [&](Fusing f, float c, float s) { return Combine(recipe_.apply, f, F_, x1, s, x2, c); };
+  const auto first = [&](Fusing f, float c, float s) {
+    return Combine(recipe_.apply, f, F_, x1, c, -x2, s);
+  };
+  const auto second = [&](Fusing f, float c, float s) {
+    return Combine(recipe_.apply, f, F_, x1, s, x2, c);
+  };
   const float want1 = first(own, t.c.want, t.s.want), want2 = second(own, t.c.want, t.s.want);
   y1 = {want1, want1, want1};
   y2 = {want2, want2, want2};

@@ -1,5 +1,6 @@
-// The RoPE contract as a set: which values of each rotated element a kernel may give whose sin and cos are
-// within libm_ulp of the recipe's angle and whose arithmetic is the recipe's (numerics section 3).
+// The RoPE contract as a set: which values of each rotated element a kernel may give whose sin and
+// cos are within libm_ulp of the recipe's angle and whose arithmetic is the recipe's (numerics
+// section 3).
 #ifndef BITANCHOR_LIB_EXACT_ROPE_INTERVAL_H_
 #define BITANCHOR_LIB_EXACT_ROPE_INTERVAL_H_
 
@@ -18,8 +19,8 @@ class RopeIntervals {
   // config's own tables leave the kernel no freedom in sin and cos, only in fusing. F: q's dtype.
   RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F, double libm_ulp);
 
-  // The intervals of token (b, s)'s heads: in is [B, S, H, D], out [H, D]. The ends are values of F and
-  // `want` is the recipe's own answer. Thread-safe.
+  // The intervals of token (b, s)'s heads: in is [B, S, H, D], out [H, D]. The ends are values of F
+  // and `want` is the recipe's own answer. Thread-safe.
   void Token(const TensorView& in, int64_t b, int64_t s, int64_t position,
              std::vector<Interval>& out) const;
 

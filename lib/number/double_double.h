@@ -1,6 +1,7 @@
-// Sums and products of two doubles, about 106 bits, without FMA: what the elementary functions decide hard cases with.
-// Needs round to nearest and -ffp-contract=off. Algorithms: T. J. Dekker, "A floating-point technique for extending
-// the available precision", Numer. Math. 18 (1971); D. E. Knuth, TAOCP 2, 4.2.2 (TwoSum).
+// Sums and products of two doubles, about 106 bits, without FMA: what the elementary functions
+// decide hard cases with. Needs round to nearest and -ffp-contract=off. Algorithms: T. J. Dekker,
+// "A floating-point technique for extending the available precision", Numer. Math. 18 (1971); D. E.
+// Knuth, TAOCP 2, 4.2.2 (TwoSum).
 #ifndef BITANCHOR_LIB_NUMBER_DOUBLE_DOUBLE_H_
 #define BITANCHOR_LIB_NUMBER_DOUBLE_DOUBLE_H_
 
@@ -24,14 +25,15 @@ inline DoubleDouble FastTwoSum(double a, double b) {  // exact where |a| >= |b|
   return {s, b - (s - a)};
 }
 
-inline DoubleDouble TwoProduct(double a, double b) {  // exact barring underflow and overflow
+inline DoubleDouble TwoProduct(double a, double b) {        // exact barring underflow and overflow
   const double ca = a * 134217729.0, cb = b * 134217729.0;  // 2^27 + 1
   const double ah = ca - (ca - a), al = a - ah, bh = cb - (cb - b), bl = b - bh;
   const double p = a * b;
   return {p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
 }
 
-// Relative error of each below 2^-101 of the larger operand (sum) or the result (product, quotient).
+// Relative error of each below 2^-101 of the larger operand (sum) or the result (product,
+// quotient).
 inline DoubleDouble operator+(DoubleDouble a, DoubleDouble b) {
   const DoubleDouble s = TwoSum(a.hi, b.hi), t = TwoSum(a.lo, b.lo);
   const DoubleDouble u = FastTwoSum(s.hi, s.lo + t.hi);
@@ -51,7 +53,8 @@ inline DoubleDouble operator/(DoubleDouble a, DoubleDouble b) {
   return FastTwoSum(q, q2) + DoubleDouble{r2.hi / b.hi, 0};
 }
 
-// hi + lo rounded to odd in f64: rounding that to f32 afterwards is one rounding (53 >= 2 x 24 + 2).
+// hi + lo rounded to odd in f64: rounding that to f32 afterwards is one rounding (53 >= 2 x 24 +
+// 2).
 inline double RoundToOdd(DoubleDouble x) {
   const uint64_t bits = std::bit_cast<uint64_t>(x.hi);
   if (!(x.lo > 0 || x.lo < 0) || (bits & 1) != 0) return x.hi;

@@ -1,10 +1,12 @@
-// How: an f64 kernel with a known bound on its relative error, and the rounding test: where both ends of the error
-// interval round to the same f32, that is the answer. Where not (about once in 2^20 calls) the double-double function
-// of elementary_accurate.h, good to 2^-90, decides: no result of these functions at an f32 lies closer to a rounding
-// boundary than about 2^-60 unless it lies on it, and those few exact cases are treated apart.
+// How: an f64 kernel with a known bound on its relative error, and the rounding test: where both
+// ends of the error interval round to the same f32, that is the answer. Where not (about once in
+// 2^20 calls) the double-double function of elementary_accurate.h, good to 2^-90, decides: no
+// result of these functions at an f32 lies closer to a rounding boundary than about 2^-60 unless it
+// lies on it, and those few exact cases are treated apart.
 //
-// Error budget of the f64 kernels (relative): Taylor truncation < 2^-56, reduction < 2^-52, Horner < 2^-51:
-// together below 2^-49, half of what kError grants. Constants are factorials and ln 2; nothing is fitted.
+// Error budget of the f64 kernels (relative): Taylor truncation < 2^-56, reduction < 2^-52, Horner
+// < 2^-51: together below 2^-49, half of what kError grants. Constants are factorials and ln 2;
+// nothing is fitted.
 #include "lib/number/elementary.h"
 
 #include <bit>
@@ -30,7 +32,8 @@ float NaN() { return Canonical(std::numeric_limits<float>::quiet_NaN()); }
 // Whether the interval y (1 +- kError) rounds to one f32.
 bool Decided(double y, float& result) {
   result = static_cast<float>(y * (1 - kError));
-  return std::bit_cast<uint32_t>(result) == std::bit_cast<uint32_t>(static_cast<float>(y * (1 + kError)));
+  return std::bit_cast<uint32_t>(result) ==
+         std::bit_cast<uint32_t>(static_cast<float>(y * (1 + kError)));
 }
 
 float Round(DoubleDouble x) { return static_cast<float>(RoundToOdd(x)); }
@@ -40,16 +43,16 @@ double TwoToThe(int k) { return std::bit_cast<double>(static_cast<uint64_t>(k + 
 // e^r, |r| <= 0.35.
 double ExpReduced(double r) {
   double p = 1.0 / 6227020800.0;  // 1/13!
-  for (const double inverse : {1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-                               1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0,
-                               0.5, 1.0, 1.0}) {
+  for (const double inverse :
+       {1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
+        1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0}) {
     p = p * r + inverse;
   }
   return p;
 }
 
-// x in quarter turns: quadrant and |r| <= pi/4, for |x| < 2^20. pi/2 in three parts of 33 bits: the first two
-// products are exact.
+// x in quarter turns: quadrant and |r| <= pi/4, for |x| < 2^20. pi/2 in three parts of 33 bits: the
+// first two products are exact.
 struct Quadrant {
   int turn;
   double r;
@@ -66,8 +69,8 @@ Quadrant ReduceMedium(double x) {
 double SinReduced(double r) {
   const double z = r * r;
   double p = 1.0 / 355687428096000.0;  // 1/17!
-  for (const double inverse : {-1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800.0, 1.0 / 362880.0,
-                               -1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0}) {
+  for (const double inverse : {-1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800.0,
+                               1.0 / 362880.0, -1.0 / 5040.0, 1.0 / 120.0, -1.0 / 6.0}) {
     p = p * z + inverse;
   }
   return r + r * (z * p);
@@ -76,8 +79,9 @@ double SinReduced(double r) {
 double CosReduced(double r) {
   const double z = r * r;
   double p = -1.0 / 6402373705728000.0;  // 1/18!
-  for (const double inverse : {1.0 / 20922789888000.0, -1.0 / 87178291200.0, 1.0 / 479001600.0,
-                               -1.0 / 3628800.0, 1.0 / 40320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0}) {
+  for (const double inverse :
+       {1.0 / 20922789888000.0, -1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0,
+        1.0 / 40320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0}) {
     p = p * z + inverse;
   }
   return p;
@@ -97,8 +101,9 @@ float SinCos(float x, int turns) {
   return Round(accurate::Sin(x, turns));
 }
 
-// The exactly representable and the half-way results of base^exponent, which no finite precision decides: base is
-// then a power of two, or a perfect power with few enough bits. True where `result` is the exact power, in f64.
+// The exactly representable and the half-way results of base^exponent, which no finite precision
+// decides: base is then a power of two, or a perfect power with few enough bits. True where
+// `result` is the exact power, in f64.
 bool ExactPow(double base, double exponent, double& result) {
   int e = 0;
   const double m = std::frexp(base, &e);
@@ -115,7 +120,8 @@ bool ExactPow(double base, double exponent, double& result) {
     base = root;
     exponent *= 2;
   }
-  // An odd significand of at least 2 bits: its 17th power has more than the 25 bits of a half-way case.
+  // An odd significand of at least 2 bits: its 17th power has more than the 25 bits of a half-way
+  // case.
   if (exponent < 0 || exponent > 16) return false;
   result = 1;
   for (int n = 0; n < static_cast<int>(exponent); ++n) {
@@ -180,7 +186,8 @@ float Exp2(float x) {
   if (x != x) return NaN();
   if (x > 129) return kInf;
   if (x < -160) return 0;
-  if (x == std::floor(x)) return static_cast<float>(TwoToThe(static_cast<int>(x)));  // ties at 2^-150 included
+  if (x == std::floor(x))
+    return static_cast<float>(TwoToThe(static_cast<int>(x)));  // ties at 2^-150 included
   float result;
   const double k = std::nearbyint(static_cast<double>(x));
   if (Decided(ExpReduced((x - k) * kLn2) * TwoToThe(static_cast<int>(k)), result)) return result;

@@ -6,9 +6,9 @@
 
 namespace bitanchor::number::accurate {
 
-DoubleDouble Exp(DoubleDouble x);           // -200 <= x <= 200
-DoubleDouble Exp2(double x);                // -200 <= x <= 200
-DoubleDouble Log(double x);                 // x an f32 > 0
+DoubleDouble Exp(DoubleDouble x);              // -200 <= x <= 200
+DoubleDouble Exp2(double x);                   // -200 <= x <= 200
+DoubleDouble Log(double x);                    // x an f32 > 0
 DoubleDouble Sin(float x, int quarter_turns);  // sin(x + quarter_turns pi/2), x finite
 
 }  // namespace bitanchor::number::accurate

@@ -6,9 +6,9 @@
 
 namespace bitanchor {
 
-// For its lifetime: round to nearest-even, subnormals kept, exceptions masked (FE_DFL_ENV, which in glibc
-// also clears MXCSR's FTZ and DAZ and AArch64's FZ). On destruction the environment is what it was,
-// exception flags included. Per thread: every task that computes makes its own.
+// For its lifetime: round to nearest-even, subnormals kept, exceptions masked (FE_DFL_ENV, which in
+// glibc also clears MXCSR's FTZ and DAZ and AArch64's FZ). On destruction the environment is what
+// it was, exception flags included. Per thread: every task that computes makes its own.
 class FloatEnvironment {
  public:
   FloatEnvironment() {

@@ -7,12 +7,13 @@ namespace {
 
 constexpr double kUlp = 0x1p-23;  // one f32 ulp, relative
 
-// The freedoms of the flash family: f32 sums of any order and depth 512 + n/16 (tiles of up to 512 keys, down
-// to 16), exp within 32 ulp (PyTorch's CPU kernels: within 20), one rounding of the output.
+// The freedoms of the flash family: f32 sums of any order and depth 512 + n/16 (tiles of up to 512
+// keys, down to 16), exp within 32 ulp (PyTorch's CPU kernels: within 20), one rounding of the
+// output.
 constexpr Contract Flash(std::string_view name, DType dtype, double weight_rounding,
                          double weight_absolute, std::string_view says) {
-  return {name,     dtype,    kUlp,   512,        16, 32 * kUlp, 16, 8 * kUlp, weight_rounding,
-          weight_absolute, 0x1p-126, 2, says};
+  return {name,     dtype, kUlp, 512, 16, 32 * kUlp, 16, 8 * kUlp, weight_rounding, weight_absolute,
+          0x1p-126, 2,     says};
 }
 
 constexpr Contract kContracts[] = {

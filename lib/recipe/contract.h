@@ -1,5 +1,5 @@
-// Contracts: what a class of kernels is allowed to do differently from real arithmetic. Data; the interval that
-// follows from it is lib/exact's and simd's business and derived in lib/NUMERICS.md.
+// Contracts: what a class of kernels is allowed to do differently from real arithmetic. Data; the
+// interval that follows from it is lib/exact's and simd's business and derived in lib/NUMERICS.md.
 #ifndef BITANCHOR_LIB_RECIPE_CONTRACT_H_
 #define BITANCHOR_LIB_RECIPE_CONTRACT_H_
 
@@ -14,18 +14,20 @@ namespace bitanchor {
 struct Contract {
   std::string_view name;
   DType dtype;  // of inputs and output; the default contract of captures with this dtype
-  // Relative error of one f32 operation: 2^-23, so that any faithful rounding conforms, not only nearest.
+  // Relative error of one f32 operation: 2^-23, so that any faithful rounding conforms, not only
+  // nearest.
   double operation;
   // A sum over n visible keys may be of depth depth_base + n / depth_keys, in any order.
   double depth_base, depth_keys;
   double exp_error;  // relative error of exp (normal results)
-  // Online softmax: at most n / rescale_keys + 2 per run of visible keys rescalings, each with one exp.
+  // Online softmax: at most n / rescale_keys + 2 per run of visible keys rescalings, each with one
+  // exp.
   double rescale_keys;
   double log_error;  // of log l, relative to max(1, |log l|)
-  // Rounding P before P.V: unit roundoff and absolute term per weight (subnormal weights). A kernel that does
-  // not round conforms as well.
+  // Rounding P before P.V: unit roundoff and absolute term per weight (subnormal weights). A kernel
+  // that does not round conforms as well.
   double weight_rounding, weight_absolute;
-  double flush;  // a subnormal intermediate may become zero: the largest number lost
+  double flush;     // a subnormal intermediate may become zero: the largest number lost
   double libm_ulp;  // sin and cos of RoPE, where the capture does not hold the rotated tensors
   std::string_view says;
 
@@ -35,8 +37,8 @@ struct Contract {
 };
 
 std::span<const Contract> Contracts();
-const Contract* FindContract(std::string_view name);    // nullptr: no such contract
-const Contract& DefaultContract(DType dtype);           // flash-<dtype>
+const Contract* FindContract(std::string_view name);  // nullptr: no such contract
+const Contract& DefaultContract(DType dtype);         // flash-<dtype>
 
 }  // namespace bitanchor
 

@@ -6,8 +6,8 @@
 namespace bitanchor {
 namespace {
 
-// Second-order terms (products of small errors) and the centre's own f64 error are below this share of the
-// first-order ones wherever those are below 2^-6, which the engines check.
+// Second-order terms (products of small errors) and the centre's own f64 error are below this share
+// of the first-order ones wherever those are below 2^-6, which the engines check.
 constexpr double kSlack = 1 + 0x1p-5;
 
 float Round(DType dtype, double x) {
@@ -27,7 +27,8 @@ RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_key
   terms.score = op * static_cast<double>(head_dim + 4) * kSlack;
   terms.shared = (contract.exp_error + rescales * (contract.exp_error + 2 * op)) * kSlack;
   terms.depth = depth;
-  terms.numerator = contract.weight_rounding + (depth + op) * (1 + contract.weight_rounding) * kSlack;
+  terms.numerator =
+      contract.weight_rounding + (depth + op) * (1 + contract.weight_rounding) * kSlack;
   terms.finish = 4 * op;
   terms.weight_absolute = 4 * contract.flush;
   terms.product_absolute = 4 * (n + rescales + 1) * contract.flush;

@@ -13,15 +13,16 @@ namespace bitanchor {
 // Admissible answers of one element, ends included, both values of the output's format.
 //   low <= high    those numbers
 //   low is NaN     NaN, and nothing else
-//   low > high     undetermined: no evidence decides (an intermediate may overflow, conventions differ)
+//   low > high     undetermined: no evidence decides (an intermediate may overflow, conventions
+//   differ)
 struct Interval {
   double want;  // the exact centre; NaN where undetermined
   float low, high;
 };
 
-// What the intervals of attention are made from. q and k of `problem` are the centre (already rotated);
-// how far each element may be from it, where the rotation itself was the kernel's: F32 tensors of q's and k's
-// shape, or absent.
+// What the intervals of attention are made from. q and k of `problem` are the centre (already
+// rotated); how far each element may be from it, where the rotation itself was the kernel's: F32
+// tensors of q's and k's shape, or absent.
 struct IntervalProblem {
   AttentionProblem problem;
   TensorView q_deviation, k_deviation;
@@ -39,18 +40,19 @@ struct IntervalBlock {
 // Terms of the interval that depend on the row's number of visible keys and runs of them only; see
 // lib/NUMERICS.md, "The interval". Shared constants, not arithmetic on tensors.
 struct RowTerms {
-  double score;      // per unit of scale * sum |q||k|
-  double shared;     // relative error of a weight beyond its score's: exp, rescales
-  double numerator;  // relative error of a weight times value in the numerator only: P rounding, sum
-  double depth;      // relative error of the row sum
-  double finish;     // relative error of the normalisation
-  double weight_absolute;  // of a weight, numerator and row sum alike
-  double product_absolute; // of the whole numerator
+  double score;   // per unit of scale * sum |q||k|
+  double shared;  // relative error of a weight beyond its score's: exp, rescales
+  double
+      numerator;  // relative error of a weight times value in the numerator only: P rounding, sum
+  double depth;   // relative error of the row sum
+  double finish;  // relative error of the normalisation
+  double weight_absolute;   // of a weight, numerator and row sum alike
+  double product_absolute;  // of the whole numerator
 };
 RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_keys, int64_t runs);
 
-// Rounds [low, high] to the output format, nearest-even, which is monotone: a kernel's value before its one
-// rounding lies in [low, high], so its answer lies between the rounded ends.
+// Rounds [low, high] to the output format, nearest-even, which is monotone: a kernel's value before
+// its one rounding lies in [low, high], so its answer lies between the rounded ends.
 Interval RoundedInterval(DType dtype, double want, double low, double high);
 
 }  // namespace bitanchor

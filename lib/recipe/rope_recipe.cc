@@ -13,7 +13,8 @@ constexpr StageFormat kF32 = StageFormat::kF32, kModel = StageFormat::kModel;
 
 constexpr RopeRecipe kRecipes[] = {
     {"hf-llama", kHalf, InverseFrequency::kF32, kF32, kModel, RopeApply::kThreeRoundings,
-     "Hugging Face Llama, Mistral, Qwen2 since 4.38: f32 angles, model-dtype tables and arithmetic"},
+     "Hugging Face Llama, Mistral, Qwen2 since 4.38: f32 angles, model-dtype tables and "
+     "arithmetic"},
     {"hf-llama-legacy", kHalf, InverseFrequency::kF32, kModel, kModel, RopeApply::kThreeRoundings,
      "Hugging Face Llama before 4.38 with a model-dtype buffer: angles in the model dtype too"},
     {"meta-llama", kInterleaved, InverseFrequency::kF32, kF32, kF32, RopeApply::kF32,
@@ -73,9 +74,15 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
   for (int64_t i = 0; i < R / 2; ++i) {
     const float base = BaseFrequency(static_cast<float>(config.rope_theta), i, R, recipe.inverse);
     switch (config.type) {
-      case RopeType::kDefault: inv_freq[i] = base; break;
-      case RopeType::kLinear: inv_freq[i] = base / static_cast<float>(config.factor); break;
-      case RopeType::kLlama3: inv_freq[i] = Llama3(config, base); break;
+      case RopeType::kDefault:
+        inv_freq[i] = base;
+        break;
+      case RopeType::kLinear:
+        inv_freq[i] = base / static_cast<float>(config.factor);
+        break;
+      case RopeType::kLlama3:
+        inv_freq[i] = Llama3(config, base);
+        break;
     }
   }
   return inv_freq;

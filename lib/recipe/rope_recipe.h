@@ -1,5 +1,6 @@
-// RoPE recipes: which rounding each stage of a rotation makes. A new implementation costs one row of the
-// table in rope_recipe.cc. The stages are numerics section 3 (lib/NUMERICS.md); F is q's dtype.
+// RoPE recipes: which rounding each stage of a rotation makes. A new implementation costs one row
+// of the table in rope_recipe.cc. The stages are numerics section 3 (lib/NUMERICS.md); F is q's
+// dtype.
 #ifndef BITANCHOR_LIB_RECIPE_ROPE_RECIPE_H_
 #define BITANCHOR_LIB_RECIPE_ROPE_RECIPE_H_
 
@@ -23,14 +24,14 @@ enum class StageFormat { kF32, kModel };
 
 enum class RopeApply {
   kThreeRoundings,  // "3R": RN_F(RN_F(x1 c) -+ RN_F(x2 s))
-  kF32,             // "1R": products and sum rounded in f32, then one rounding to F. GPU compilers choose
-                    // whether and which product to fuse: the contract admits all three choices
-  kF32FmaX1,        // "1R", x1's product fused: y1 = fma(x1, c, -RN(x2 s)), y2 = fma(x1, s, RN(x2 c))
+  kF32,       // "1R": products and sum rounded in f32, then one rounding to F. GPU compilers choose
+              // whether and which product to fuse: the contract admits all three choices
+  kF32FmaX1,  // "1R", x1's product fused: y1 = fma(x1, c, -RN(x2 s)), y2 = fma(x1, s, RN(x2 c))
 };
 
 struct RopeRecipe {
   std::string_view name;
-  RopePairing pairing;       // where the config names none
+  RopePairing pairing;  // where the config names none
   InverseFrequency inverse;
   StageFormat angle;  // kModel: inverse frequency, position and their product are each rounded to F
   StageFormat table;  // cos and sin: correctly rounded to f32, then rounded to this
@@ -42,9 +43,9 @@ std::span<const RopeRecipe> RopeRecipes();
 const RopeRecipe* FindRopeRecipe(std::string_view name);  // nullptr: no such recipe
 std::vector<std::string_view> RopeRecipeNames();
 
-// The R/2 inverse frequencies of config under recipe, in f32, rope type applied in the order in which
-// Hugging Face transformers evaluates it (modeling_rope_utils.py; linear divides, llama3 interpolates);
-// config.inv_freq where given. Not yet rounded to F.
+// The R/2 inverse frequencies of config under recipe, in f32, rope type applied in the order in
+// which Hugging Face transformers evaluates it (modeling_rope_utils.py; linear divides, llama3
+// interpolates); config.inv_freq where given. Not yet rounded to F.
 std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe& recipe);
 
 }  // namespace bitanchor

@@ -17,9 +17,10 @@ float RoundWeight(float p, WeightRounding how) {
   return how == WeightRounding::kBF16 ? ToF32(ToBF16(p)) : p;
 }
 
-// One query row. `keys`: the keys it sees, ascending. Returns the LSE; out[D] is f32, not yet rounded.
-float ForwardRow(const AttentionProblem& problem, const AttentionRecipe& recipe, int64_t b, int64_t h,
-                 int64_t i, const std::vector<int64_t>& keys, std::vector<float>& p,
+// One query row. `keys`: the keys it sees, ascending. Returns the LSE; out[D] is f32, not yet
+// rounded.
+float ForwardRow(const AttentionProblem& problem, const AttentionRecipe& recipe, int64_t b,
+                 int64_t h, int64_t i, const std::vector<int64_t>& keys, std::vector<float>& p,
                  std::vector<float>& out) {
   const int64_t D = problem.shape.D, key_head = problem.shape.KeyHead(h);
   out.assign(D, 0.0f);

@@ -7,9 +7,10 @@
 
 namespace bitanchor::scalar {
 
-// o: [B, Sq, Hq, D] of any floating dtype, rounded to it once. lse: [B, Hq, Sq] contiguous, may be null.
-// q and k of the problem are used as they are: rotate them first (lib/scalar/rope.h); problem.rope and the
-// positions are not looked at. Outputs must not alias inputs. Special values: numerics section 4.
+// o: [B, Sq, Hq, D] of any floating dtype, rounded to it once. lse: [B, Hq, Sq] contiguous, may be
+// null. q and k of the problem are used as they are: rotate them first (lib/scalar/rope.h);
+// problem.rope and the positions are not looked at. Outputs must not alias inputs. Special values:
+// numerics section 4.
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const MutableTensorView& o, float* lse);
 

@@ -27,7 +27,8 @@ CosSin Table(const RopeConfig& config, const RopeRecipe& recipe, DType F,
              const std::vector<float>& inv_freq, int64_t position, int64_t i) {
   if (!config.cos.empty()) {
     const int64_t at = position * (config.rotary_dim / 2) + i;
-    return {RoundStage(recipe.table, F, config.cos[at]), RoundStage(recipe.table, F, config.sin[at])};
+    return {RoundStage(recipe.table, F, config.cos[at]),
+            RoundStage(recipe.table, F, config.sin[at])};
   }
   const float frequency = RoundStage(recipe.angle, F, inv_freq[i]);
   const float p = RoundStage(recipe.angle, F, static_cast<double>(position));
@@ -43,10 +44,12 @@ struct Pair {
 Pair Rotate(RopeApply apply, DType F, float x1, float x2, CosSin t) {
   const auto [c, s] = t;
   if (apply == RopeApply::kThreeRoundings) {
-    // A product of two F values is exact in f64; so is their sum unless F is f32, where the sum of two
-    // f32 in f32 is the one rounding wanted.
-    const float x1c = RoundTo(F, static_cast<double>(x1) * c), x2s = RoundTo(F, static_cast<double>(x2) * s);
-    const float x2c = RoundTo(F, static_cast<double>(x2) * c), x1s = RoundTo(F, static_cast<double>(x1) * s);
+    // A product of two F values is exact in f64; so is their sum unless F is f32, where the sum of
+    // two f32 in f32 is the one rounding wanted.
+    const float x1c = RoundTo(F, static_cast<double>(x1) * c),
+                x2s = RoundTo(F, static_cast<double>(x2) * s);
+    const float x2c = RoundTo(F, static_cast<double>(x2) * c),
+                x1s = RoundTo(F, static_cast<double>(x1) * s);
     if (F == DType::kF32) return {x1c - x2s, x2c + x1s};
     return {RoundTo(F, static_cast<double>(x1c) - x2s), RoundTo(F, static_cast<double>(x2c) + x1s)};
   }

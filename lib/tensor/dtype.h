@@ -9,11 +9,25 @@
 namespace bitanchor {
 
 enum class DType {
-  kBool, kU8, kI8, kF8E4M3, kF8E5M2, kI16, kU16, kF16, kBF16, kI32, kU32, kF32, kF64, kI64, kU64
+  kBool,
+  kU8,
+  kI8,
+  kF8E4M3,
+  kF8E5M2,
+  kI16,
+  kU16,
+  kF16,
+  kBF16,
+  kI32,
+  kU32,
+  kF32,
+  kF64,
+  kI64,
+  kU64
 };
 
-std::string_view DTypeName(DType dtype);                     // "BF16", as safetensors spells it
-std::optional<DType> DTypeFromName(std::string_view name);   // nullopt: no such name
+std::string_view DTypeName(DType dtype);                    // "BF16", as safetensors spells it
+std::optional<DType> DTypeFromName(std::string_view name);  // nullopt: no such name
 size_t DTypeBytes(DType dtype);
 
 // The types that q, k, v and answers may have.

@@ -38,9 +38,11 @@ Standing Census::Judge(float got, const Interval& interval) const {
   if (strictness_ == Strictness::kBits) {
     const float want = static_cast<float>(interval.want);
     if (SameBits(got, want)) return Standing::kExact;
-    return std::isfinite(got) && std::isfinite(want) ? Standing::kOutside : Standing::kNonfiniteMismatch;
+    return std::isfinite(got) && std::isfinite(want) ? Standing::kOutside
+                                                     : Standing::kNonfiniteMismatch;
   }
-  if (std::isnan(interval.low)) return std::isnan(got) ? Standing::kExact : Standing::kNonfiniteMismatch;
+  if (std::isnan(interval.low))
+    return std::isnan(got) ? Standing::kExact : Standing::kNonfiniteMismatch;
   if (interval.low > interval.high) return Standing::kUndetermined;
   if (std::isnan(got)) return Standing::kNonfiniteMismatch;
   if (SameBits(got, RoundTo(dtype_, interval.want))) return Standing::kExact;
@@ -49,7 +51,8 @@ Standing Census::Judge(float got, const Interval& interval) const {
   return infinite ? Standing::kNonfiniteMismatch : Standing::kOutside;
 }
 
-void Census::AddRow(const ElementIndex& first, const float* got, const Interval* intervals, int64_t n) {
+void Census::AddRow(const ElementIndex& first, const float* got, const Interval* intervals,
+                    int64_t n) {
   double signed_shares = 0;
   int64_t measured = 0;
   for (int64_t e = 0; e < n; ++e) {
@@ -65,7 +68,8 @@ void Census::AddRow(const ElementIndex& first, const float* got, const Interval*
     double share = standing == Standing::kNonfiniteMismatch ? kInf : 0;
     if (std::isfinite(got[e]) && std::isfinite(interval.want)) {
       const double error = got[e] - interval.want, ulp = Ulp(dtype_, interval.want);
-      const double allowed = error > 0 ? interval.high - interval.want : interval.want - interval.low;
+      const double allowed =
+          error > 0 ? interval.high - interval.want : interval.want - interval.low;
       share = std::fabs(error) / std::max(allowed, ulp / 2);
       max_ulp = std::max(max_ulp, std::fabs(error) / ulp);
       signed_shares += std::clamp(error > 0 ? share : -share, -16.0, 16.0);

@@ -1,5 +1,5 @@
-// Counting how the elements of one output stand against what was wanted. Knows neither engine: somebody hands it
-// what was got and what is admissible.
+// Counting how the elements of one output stand against what was wanted. Knows neither engine:
+// somebody hands it what was got and what is admissible.
 #ifndef BITANCHOR_LIB_VERDICT_CENSUS_H_
 #define BITANCHOR_LIB_VERDICT_CENSUS_H_
 
@@ -21,14 +21,15 @@ struct WorstElement {
   ElementIndex index;
   float got;
   Interval interval;
-  double share;  // |got - want| in units of what is allowed on that side; infinite for a non-finite mismatch
+  double share;  // |got - want| in units of what is allowed on that side; infinite for a non-finite
+                 // mismatch
 };
 
 // How a census compares. In replay only the bits wanted will do.
 enum class Strictness { kInterval, kBits };
 
-// Order does not matter: adding the same rows in any order, on any number of censuses merged in any order, gives
-// the same census to the bit.
+// Order does not matter: adding the same rows in any order, on any number of censuses merged in any
+// order, gives the same census to the bit.
 class Census {
  public:
   static constexpr size_t kWorst = 8;  // elements kept
@@ -36,8 +37,9 @@ class Census {
   explicit Census(DType dtype, Strictness strictness = Strictness::kInterval)
       : dtype_(dtype), strictness_(strictness) {}
 
-  // One row (a head of a token): got[n] against intervals[n]; element e has index {b, s, h, e}, or d = -1 for
-  // an LSE (n = 1). Errors of one row share their causes: the bias takes a row as one observation.
+  // One row (a head of a token): got[n] against intervals[n]; element e has index {b, s, h, e}, or
+  // d = -1 for an LSE (n = 1). Errors of one row share their causes: the bias takes a row as one
+  // observation.
   void AddRow(const ElementIndex& first, const float* got, const Interval* intervals, int64_t n);
   void Merge(const Census& other);
 
@@ -45,12 +47,12 @@ class Census {
   bool Failed() const { return outside + nonfinite_mismatch > 0; }
 
   int64_t exact = 0, within = 0, outside = 0, nonfinite_mismatch = 0, undetermined = 0;
-  double max_ulp = 0;    // largest |got - want| in ulps of the output's format
-  double max_share = 0;  // worst share of the bound
+  double max_ulp = 0;               // largest |got - want| in ulps of the output's format
+  double max_share = 0;             // worst share of the bound
   std::vector<WorstElement> worst;  // worst first; ties by index
 
-  // The mean signed share of the bound and its distance from 0 in standard errors, rows as observations.
-  // 0 where there are fewer than two rows. Information, not a test.
+  // The mean signed share of the bound and its distance from 0 in standard errors, rows as
+  // observations. 0 where there are fewer than two rows. Information, not a test.
   double Bias() const;
   double BiasSigma() const;
 

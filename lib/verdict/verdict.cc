@@ -4,9 +4,12 @@ namespace bitanchor {
 
 std::string_view Name(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kPass: return "pass";
-    case Outcome::kFail: return "fail";
-    case Outcome::kInconclusive: return "inconclusive";
+    case Outcome::kPass:
+      return "pass";
+    case Outcome::kFail:
+      return "fail";
+    case Outcome::kInconclusive:
+      return "inconclusive";
   }
   return "";
 }

@@ -21,10 +21,11 @@ struct OutputVerdict {
 struct Verdict {
   std::string mode, name;  // how it was judged: "contract" or "replay", and which one
   std::vector<OutputVerdict> outputs;
-  std::vector<std::string> not_judged;  // answers that the capture does not hold, or that this mode cannot judge
+  std::vector<std::string>
+      not_judged;  // answers that the capture does not hold, or that this mode cannot judge
 
-  // fail: an element is outside or wrongly (not) finite. inconclusive: nothing failed, and some output has
-  // no element that could have. An output without elements cannot pass.
+  // fail: an element is outside or wrongly (not) finite. inconclusive: nothing failed, and some
+  // output has no element that could have. An output without elements cannot pass.
   Outcome Result() const;
 };
 

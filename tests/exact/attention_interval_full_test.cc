@@ -1,9 +1,8 @@
-// Sound: no conforming kernel is ever outside. Sharp enough to bite: the same kernels come near the bound, and small
-// faults leave it.
-#include "lib/exact/attention_interval.h"
-
+// Sound: no conforming kernel is ever outside. Sharp enough to bite: the same kernels come near the
+// bound, and small faults leave it.
 #include <gtest/gtest.h>
 
+#include "lib/exact/attention_interval.h"
 #include "lib/scalar/attention.h"
 #include "tests/exact/conforming_kernel.h"
 #include "tests/support/random_problem.h"
@@ -44,17 +43,20 @@ void Judge(const AttentionProblem& p, uint64_t seed, Tally& tally) {
       const Interval& interval = want.o[i * p.shape.D + d];
       ++tally.elements;
       tally.undetermined += interval.low > interval.high;
-      const double side = o[d] > interval.want ? interval.high - interval.want : interval.want - interval.low;
-      if (side > 0) tally.worst_share = std::max(tally.worst_share, std::fabs(o[d] - interval.want) / side);
+      const double side =
+          o[d] > interval.want ? interval.high - interval.want : interval.want - interval.low;
+      if (side > 0)
+        tally.worst_share = std::max(tally.worst_share, std::fabs(o[d] - interval.want) / side);
       if (!Inside(o[d], interval) && ++tally.outside < 5) {
-        ADD_FAILURE() << "seed " << seed << " row " << i << " d " << d << ": " << o[d] << " outside ["
-                      << interval.low << ", " << interval.high << "], want " << interval.want;
+        ADD_FAILURE() << "seed " << seed << " row " << i << " d " << d << ": " << o[d]
+                      << " outside [" << interval.low << ", " << interval.high << "], want "
+                      << interval.want;
       }
     }
     ++tally.elements;
     if (!Inside(lse, want.lse[i]) && ++tally.outside < 5) {
-      ADD_FAILURE() << "seed " << seed << " row " << i << " lse: " << lse << " outside [" << want.lse[i].low << ", "
-                    << want.lse[i].high << "]";
+      ADD_FAILURE() << "seed " << seed << " row " << i << " lse: " << lse << " outside ["
+                    << want.lse[i].low << ", " << want.lse[i].high << "]";
     }
   }
 }
@@ -62,12 +64,15 @@ void Judge(const AttentionProblem& p, uint64_t seed, Tally& tally) {
 class Soundness : public ::testing::TestWithParam<DType> {};
 
 TEST_P(Soundness, ConformingKernelsAreInside) {
-  const Values styles[] = {Values::kNormal, Values::kPositive, Values::kInteger, Values::kNormal, Values::kSubnormal};
+  const Values styles[] = {Values::kNormal, Values::kPositive, Values::kInteger, Values::kNormal,
+                           Values::kSubnormal};
   Tally tally;
   for (uint64_t seed = 0; seed < 1200; ++seed) {
-    MaskSpec mask{seed % 3 == 0 ? MaskRule::kAnchor : MaskRule::kFull, seed % 5 != 0, std::nullopt, Corner::kTopLeft};
+    MaskSpec mask{seed % 3 == 0 ? MaskRule::kAnchor : MaskRule::kFull, seed % 5 != 0, std::nullopt,
+                  Corner::kTopLeft};
     if (seed % 7 == 0) mask.window_keys = 9;
-    const int64_t S = 3 + static_cast<int64_t>(seed * 7 % 45), D = 1 + static_cast<int64_t>(seed * 13 % 40);
+    const int64_t S = 3 + static_cast<int64_t>(seed * 7 % 45),
+                  D = 1 + static_cast<int64_t>(seed * 13 % 40);
     OwnedProblem owned = MakeProblem({1, S, S, 2, 1, D}, GetParam(), mask, styles[seed % 5], seed);
     if (seed % 4 == 1) owned.problem.softmax_scale *= 8;  // sharp softmax, scores in the tens
     Judge(owned.problem, seed, tally);
@@ -75,7 +80,8 @@ TEST_P(Soundness, ConformingKernelsAreInside) {
   EXPECT_EQ(tally.outside, 0);
   EXPECT_GE(tally.kernels, 1000);
   EXPECT_LT(tally.undetermined, tally.elements / 20);
-  EXPECT_GT(tally.worst_share, GetParam() == DType::kF32 ? 0.02 : 0.4) << "the intervals are far too wide";
+  EXPECT_GT(tally.worst_share, GetParam() == DType::kF32 ? 0.02 : 0.4)
+      << "the intervals are far too wide";
 }
 
 // Many keys: deep sums, many rescalings.
@@ -84,14 +90,16 @@ TEST_P(Soundness, LongRows) {
   for (uint64_t seed = 0; seed < 12; ++seed) {
     MaskSpec mask;
     mask.corner = Corner::kBottomRight;
-    const OwnedProblem owned = MakeProblem({1, 2, 1500, 1, 1, 16}, GetParam(), mask,
-                                           seed % 2 == 0 ? Values::kPositive : Values::kNormal, seed);
+    const OwnedProblem owned =
+        MakeProblem({1, 2, 1500, 1, 1, 16}, GetParam(), mask,
+                    seed % 2 == 0 ? Values::kPositive : Values::kNormal, seed);
     Judge(owned.problem, seed, tally);
   }
   EXPECT_EQ(tally.outside, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Contracts, Soundness, ::testing::Values(DType::kBF16, DType::kF16, DType::kF32));
+INSTANTIATE_TEST_SUITE_P(Contracts, Soundness,
+                         ::testing::Values(DType::kBF16, DType::kF16, DType::kF32));
 
 // One wrong key in the first rows moves the answer by far more than the interval.
 TEST(Sharpness, SmallFaultsAreOutside) {
@@ -122,10 +130,10 @@ TEST(AttentionInterval, SpecialRows) {
   StoreRounded(DType::kF32, owned.Element(owned.v, owned.problem.v, 0, 2, 0, 0), -inf);
   StoreRounded(DType::kF32, owned.Element(owned.k, owned.problem.k, 0, 3, 0, 1), std::nanf(""));
   const IntervalBlock block = Intervals(owned.problem, 0);
-  EXPECT_TRUE(std::isfinite(block.o[0].low));                        // row 0 sees key 0 only
-  EXPECT_EQ(block.o[2].low, inf);                                    // row 1: Inf, and finite beside it
+  EXPECT_TRUE(std::isfinite(block.o[0].low));  // row 0 sees key 0 only
+  EXPECT_EQ(block.o[2].low, inf);              // row 1: Inf, and finite beside it
   EXPECT_TRUE(std::isfinite(block.o[3].low));
-  EXPECT_TRUE(std::isnan(block.o[4].low));                           // row 2: Inf - Inf
+  EXPECT_TRUE(std::isnan(block.o[4].low));                                  // row 2: Inf - Inf
   EXPECT_TRUE(std::isnan(block.o[7].low) && std::isnan(block.lse[3].low));  // row 3: a NaN score
 }
 
@@ -141,7 +149,8 @@ TEST(AttentionInterval, HugeScoresAreUndeterminedNotPassed) {
 TEST(AttentionInterval, RowsWithoutKeys) {
   MaskSpec mask;
   mask.corner = Corner::kBottomRight;
-  const OwnedProblem owned = MakeProblem({1, 5, 2, 1, 1, 3}, DType::kBF16, mask, Values::kNormal, 9);
+  const OwnedProblem owned =
+      MakeProblem({1, 5, 2, 1, 1, 3}, DType::kBF16, mask, Values::kNormal, 9);
   const IntervalBlock block = Intervals(owned.problem, 0);
   EXPECT_EQ(block.o[0].low, 0);
   EXPECT_EQ(block.o[0].high, 0);

@@ -1,5 +1,5 @@
-// A simulated kernel of the flash contracts: online softmax over tiles, with every freedom that the contract grants
-// drawn from a seed or used adversarially. Shares nothing with the interval's code.
+// A simulated kernel of the flash contracts: online softmax over tiles, with every freedom that the
+// contract grants drawn from a seed or used adversarially. Shares nothing with the interval's code.
 #ifndef BITANCHOR_TESTS_EXACT_CONFORMING_KERNEL_H_
 #define BITANCHOR_TESTS_EXACT_CONFORMING_KERNEL_H_
 
@@ -30,7 +30,8 @@ class ConformingKernel {
   }
 
   // One row over the visible keys; o is the rounded answer in the problem's dtype.
-  void Row(const AttentionProblem& p, int64_t b, int64_t h, int64_t i, std::vector<float>& o, float& lse) {
+  void Row(const AttentionProblem& p, int64_t b, int64_t h, int64_t i, std::vector<float>& o,
+           float& lse) {
     const int64_t D = p.shape.D;
     std::vector<int64_t> keys;
     for (int64_t j = 0; j < p.shape.Skv; ++j) {
@@ -44,7 +45,8 @@ class ConformingKernel {
     if (order_ == 2) std::shuffle(tiles.begin(), tiles.end(), random_);
     float m = -INFINITY, l = 0;
     std::vector<float> acc(D, 0.0f);
-    const float log2e = 1.44269504f, c = fold_log2_ ? Op(double{p.softmax_scale} * log2e) : p.softmax_scale;
+    const float log2e = 1.44269504f,
+                c = fold_log2_ ? Op(double{p.softmax_scale} * log2e) : p.softmax_scale;
     for (const auto& tile : tiles) {
       std::vector<float> s;
       for (const int64_t j : tile) s.push_back(Dot(p, b, h, i, j));
@@ -68,15 +70,17 @@ class ConformingKernel {
   }
 
  private:
-  void Finish(const AttentionProblem& p, bool empty, float m, float l, const std::vector<float>& acc,
-              std::vector<float>& o, float& lse) {
+  void Finish(const AttentionProblem& p, bool empty, float m, float l,
+              const std::vector<float>& acc, std::vector<float>& o, float& lse) {
     o.assign(acc.size(), 0.0f);
     lse = -INFINITY;
     if (empty) return;
     const float inverse = Op(1.0 / l);
     for (size_t d = 0; d < acc.size(); ++d) {
       const float value = reciprocal_ ? Op(double{acc[d]} * inverse) : Op(double{acc[d]} / l);
-      o[d] = p.dtype == DType::kBF16 ? ToF32(ToBF16(value)) : p.dtype == DType::kF16 ? ToF32(ToF16(value)) : value;
+      o[d] = p.dtype == DType::kBF16  ? ToF32(ToBF16(value))
+             : p.dtype == DType::kF16 ? ToF32(ToF16(value))
+                                      : value;
     }
     const float scaled = fold_log2_ ? Op(double{m} * p.softmax_scale) : m;
     lse = Op(double{scaled} + Op(std::log(double{l})));
@@ -127,9 +131,11 @@ class ConformingKernel {
     return total;
   }
 
-  // One f32 operation on an exact (f64) result: nearest, up, down, toward zero, or either neighbour at random.
+  // One f32 operation on an exact (f64) result: nearest, up, down, toward zero, or either neighbour
+  // at random.
   float Op(double exact) {
-    const Rounding modes[] = {Rounding::kNearestEven, Rounding::kUp, Rounding::kDown, Rounding::kTowardZero};
+    const Rounding modes[] = {Rounding::kNearestEven, Rounding::kUp, Rounding::kDown,
+                              Rounding::kTowardZero};
     float result = RoundToF32(exact, rounding_ < 4 ? modes[rounding_] : modes[1 + random_() % 2]);
     if (flush_ && std::fabs(result) < 0x1p-126f) result = 0;
     return result;

@@ -1,5 +1,5 @@
-// Both engines against tests/independent/textbook.c, bit for bit, over the shapes, masks and values that could tell
-// them apart.
+// Both engines against tests/independent/textbook.c, bit for bit, over the shapes, masks and values
+// that could tell them apart.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -11,8 +11,9 @@
 #include "simd/targets.h"
 #include "tests/support/random_problem.h"
 
-extern "C" void textbook(int Sq, int Skv, int D, float scale, int bf16p, const float* q, const float* k,
-                         const float* v, const unsigned char* visible, float* o, float* lse);
+extern "C" void textbook(int Sq, int Skv, int D, float scale, int bf16p, const float* q,
+                         const float* k, const float* v, const unsigned char* visible, float* o,
+                         float* lse);
 
 namespace bitanchor {
 namespace {
@@ -50,9 +51,9 @@ Answer Independent(const AttentionProblem& p, bool bf16p) {
     }
     for (int64_t h = 0; h < Hq; ++h) {
       const int64_t kh = h / (Hq / Hkv);
-      textbook(static_cast<int>(Sq), static_cast<int>(Skv), static_cast<int>(D), p.softmax_scale, bf16p,
-               Head(p.q, b, h).data(), Head(p.k, b, kh).data(), Head(p.v, b, kh).data(), visible.data(), o.data(),
-               lse.data());
+      textbook(static_cast<int>(Sq), static_cast<int>(Skv), static_cast<int>(D), p.softmax_scale,
+               bf16p, Head(p.q, b, h).data(), Head(p.k, b, kh).data(), Head(p.v, b, kh).data(),
+               visible.data(), o.data(), lse.data());
       for (int64_t i = 0; i < Sq; ++i) {
         answer.lse[(b * Hq + h) * Sq + i] = Canonical(lse[i]);
         for (int64_t d = 0; d < D; ++d) {
@@ -78,12 +79,14 @@ Answer Ours(const AttentionProblem& p, const Forward& forward) {
   return answer;
 }
 
-void ExpectSameBits(const std::vector<float>& got, const std::vector<float>& want, const std::string& what) {
+void ExpectSameBits(const std::vector<float>& got, const std::vector<float>& want,
+                    const std::string& what) {
   ASSERT_EQ(got.size(), want.size());
   int64_t different = 0;
   for (size_t n = 0; n < got.size(); ++n) {
     if (std::bit_cast<uint32_t>(got[n]) == std::bit_cast<uint32_t>(want[n])) continue;
-    if (++different <= 3) ADD_FAILURE() << what << " element " << n << ": got " << got[n] << " want " << want[n];
+    if (++different <= 3)
+      ADD_FAILURE() << what << " element " << n << ": got " << got[n] << " want " << want[n];
   }
   ASSERT_EQ(different, 0) << what;
 }
@@ -102,12 +105,14 @@ std::vector<Case> Masks() {
           {"anchor window", {MaskRule::kAnchor, false, 5, Corner::kTopLeft}}};
 }
 
-// Every key that some query does not see gets an Inf or a NaN in one place: at least one invisible pair meets it.
+// Every key that some query does not see gets an Inf or a NaN in one place: at least one invisible
+// pair meets it.
 void PoisonMaskedKeys(OwnedProblem& owned) {
   AttentionProblem& p = owned.problem;
   const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
   (void)Hq;
-  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  const float inf = std::numeric_limits<float>::infinity(),
+              nan = std::numeric_limits<float>::quiet_NaN();
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t j = 0; j < Skv; j += 3) {
       bool seen = false;
@@ -115,7 +120,8 @@ void PoisonMaskedKeys(OwnedProblem& owned) {
       if (seen && j % 2 == 0) continue;  // odd ones poison rows that do see them, too
       for (int64_t h = 0; h < Hkv; ++h) {
         StoreRounded(p.dtype, owned.Element(owned.k, p.k, b, j, h, j % D), j % 4 == 0 ? inf : nan);
-        StoreRounded(p.dtype, owned.Element(owned.v, p.v, b, j, h, (j + 1) % D), j % 4 == 0 ? -inf : nan);
+        StoreRounded(p.dtype, owned.Element(owned.v, p.v, b, j, h, (j + 1) % D),
+                     j % 4 == 0 ? -inf : nan);
       }
     }
   }
@@ -140,7 +146,8 @@ TEST_P(Textbook, BothEnginesGiveTheBitsOfThePlainCProgram) {
       if (seed % 2 == 0) PoisonMaskedKeys(owned);
       const AttentionProblem& p = owned.problem;
       for (const AttentionRecipe& recipe : AttentionRecipes()) {
-        const std::string what = std::string(recipe.name) + " " + mask.mask_name + " seed " + std::to_string(seed);
+        const std::string what =
+            std::string(recipe.name) + " " + mask.mask_name + " seed " + std::to_string(seed);
         const Answer want = Independent(p, recipe.weights == WeightRounding::kBF16);
         const Answer scalar = Ours(p, [&](const MutableTensorView& o, float* lse) {
           scalar::AttentionForward(p, recipe, o, lse);
@@ -154,7 +161,8 @@ TEST_P(Textbook, BothEnginesGiveTheBitsOfThePlainCProgram) {
         const Answer engine = Ours(p, [&](const MutableTensorView& o, float* lse) {
           simd::AttentionForward(p, recipe, options, o, lse);
         });
-        ExpectSameBits(engine.o, want.o, what + " simd o on " + simd::RunningTarget(options.target));
+        ExpectSameBits(engine.o, want.o,
+                       what + " simd o on " + simd::RunningTarget(options.target));
         ExpectSameBits(engine.lse, want.lse, what + " simd lse");
       }
     }

@@ -1,5 +1,5 @@
-// The elementary functions against MPFR, which is correctly rounded: strided samples of all f32, dense stretches where
-// the functions are used, hard cases, special values.
+// The elementary functions against MPFR, which is correctly rounded: strided samples of all f32,
+// dense stretches where the functions are used, hard cases, special values.
 #include "lib/number/elementary.h"
 
 #include <gtest/gtest.h>
@@ -34,14 +34,16 @@ float FromBits(uint32_t bits) { return std::bit_cast<float>(bits); }
 TEST(Elementary, SampleOfAllInputs) {
   Oracle oracle;
   for (const Function& f : kFunctions) {
-    for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 9973) Check(oracle, f, FromBits(static_cast<uint32_t>(bits)));
+    for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 9973)
+      Check(oracle, f, FromBits(static_cast<uint32_t>(bits)));
   }
 }
 
 TEST(Elementary, WhereAttentionAndRopeUseThem) {
   Oracle oracle;
   std::mt19937 random(1);
-  std::uniform_real_distribution<float> weight(-104, 0), sum(1, 200000), angle(0, 131072), small(0, 3.2f);
+  std::uniform_real_distribution<float> weight(-104, 0), sum(1, 200000), angle(0, 131072),
+      small(0, 3.2f);
   for (int n = 0; n < 100000; ++n) {
     Check(oracle, kFunctions[0], weight(random));
     Check(oracle, kFunctions[2], sum(random));
@@ -57,17 +59,20 @@ TEST(Elementary, EdgesAndHugeArguments) {
   Oracle oracle;
   for (const Function& f : kFunctions) {
     for (int exponent = 0; exponent < 256; ++exponent) {
-      for (const uint32_t mantissa : {0u, 1u, 2u, 0x3FFFFFu, 0x400000u, 0x400001u, 0x7FFFFEu, 0x7FFFFFu}) {
+      for (const uint32_t mantissa :
+           {0u, 1u, 2u, 0x3FFFFFu, 0x400000u, 0x400001u, 0x7FFFFEu, 0x7FFFFFu}) {
         Check(oracle, f, FromBits(static_cast<uint32_t>(exponent) << 23 | mantissa));
         Check(oracle, f, FromBits(0x80000000u | static_cast<uint32_t>(exponent) << 23 | mantissa));
       }
     }
     std::mt19937 random(2);
-    for (int n = 0; n < 50000; ++n) Check(oracle, f, FromBits(0x4A000000u + random() % 0x35000000u));
+    for (int n = 0; n < 50000; ++n)
+      Check(oracle, f, FromBits(0x4A000000u + random() % 0x35000000u));
     // Around multiples of pi/2 and the thresholds of exp, where results are smallest or flip.
     for (int k = 1; k < 3000; ++k) {
       const float at = static_cast<float>(k * 1.5707963267948966);
-      for (const float x : {at, std::nextafter(at, 0.0f), std::nextafter(at, 1e9f)}) Check(oracle, f, x);
+      for (const float x : {at, std::nextafter(at, 0.0f), std::nextafter(at, 1e9f)})
+        Check(oracle, f, x);
     }
   }
   for (int bits = 0; bits < 4000; ++bits) {
@@ -78,13 +83,17 @@ TEST(Elementary, EdgesAndHugeArguments) {
   }
 }
 
-// The double-double halves decide hard cases: they must be right on their own, so every call goes through them.
+// The double-double halves decide hard cases: they must be right on their own, so every call goes
+// through them.
 TEST(Elementary, SlowPathsAloneAreCorrectlyRounded) {
   Oracle oracle;
-  const auto round = [](number::DoubleDouble x) { return static_cast<float>(number::RoundToOdd(x)); };
+  const auto round = [](number::DoubleDouble x) {
+    return static_cast<float>(number::RoundToOdd(x));
+  };
   const auto same = [&](const char* what, float x, float got, float want) {
     if (std::bit_cast<uint32_t>(got) == std::bit_cast<uint32_t>(want)) return;
-    if (++failures < 20) ADD_FAILURE() << what << "(" << std::hexfloat << x << "): got " << got << " want " << want;
+    if (++failures < 20)
+      ADD_FAILURE() << what << "(" << std::hexfloat << x << "): got " << got << " want " << want;
   };
   std::mt19937 random(3);
   for (int n = 0; n < 60000; ++n) {
@@ -96,7 +105,8 @@ TEST(Elementary, SlowPathsAloneAreCorrectlyRounded) {
     const float e = std::uniform_real_distribution<float>(-120, 89)(random);
     same("exp", e, round(number::accurate::Exp({e, 0})), oracle.Of(mpfr_exp, e));
     const float near_one = 1 + std::ldexp(static_cast<float>(random() % 1000) - 500, -23);
-    if (near_one != 1) same("log", near_one, round(number::accurate::Log(near_one)), oracle.Of(mpfr_log, near_one));
+    if (near_one != 1)
+      same("log", near_one, round(number::accurate::Log(near_one)), oracle.Of(mpfr_log, near_one));
   }
 }
 
@@ -104,13 +114,15 @@ void CheckPow(Oracle& oracle, float x, float y) {
   const float got = number::Pow(x, y), want = oracle.Pow(x, y);
   if (std::bit_cast<uint32_t>(got) == std::bit_cast<uint32_t>(want)) return;
   if (++failures < 20) {
-    ADD_FAILURE() << "pow(" << std::hexfloat << x << ", " << y << "): got " << got << " want " << want;
+    ADD_FAILURE() << "pow(" << std::hexfloat << x << ", " << y << "): got " << got << " want "
+                  << want;
   }
 }
 
 TEST(Elementary, PowOfEveryModelsFrequencies) {
   Oracle oracle;
-  for (const float theta : {1e4f, 1e5f, 1.5e5f, 2.5e5f, 5e5f, 1e6f, 3.5e6f, 5e6f, 1e7f, 1e8f, 10.0f, 1.5f}) {
+  for (const float theta :
+       {1e4f, 1e5f, 1.5e5f, 2.5e5f, 5e5f, 1e6f, 3.5e6f, 5e6f, 1e7f, 1e8f, 10.0f, 1.5f}) {
     for (int R = 2; R <= 256; R += 2) {
       for (int i = 0; i < R / 2; ++i) {
         const float x = static_cast<float>(2 * i) / static_cast<float>(R);
@@ -126,10 +138,12 @@ TEST(Elementary, PowRandomExactAndSpecial) {
   std::mt19937 random(4);
   for (int n = 0; n < 100000; ++n) {
     const float x = FromBits(random() & 0x7FFFFFFF);
-    const float y = std::ldexp(static_cast<float>(static_cast<int32_t>(random())), -31 + static_cast<int>(random() % 10));
+    const float y = std::ldexp(static_cast<float>(static_cast<int32_t>(random())),
+                               -31 + static_cast<int>(random() % 10));
     if (!std::isnan(x)) CheckPow(oracle, x, y);
   }
-  // Exact and half-way results: m^n of 24, 25 and 26 bits, roots of squares, powers of two down to subnormals.
+  // Exact and half-way results: m^n of 24, 25 and 26 bits, roots of squares, powers of two down to
+  // subnormals.
   for (int m = 1; m < 9000; m += 2) {
     for (const float y : {1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 0.5f, 1.5f, 0.25f, -1.0f, -2.0f, -0.5f}) {
       CheckPow(oracle, static_cast<float>(m), y);
@@ -143,7 +157,8 @@ TEST(Elementary, PowRandomExactAndSpecial) {
     }
   }
   const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
-  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 0.5f, -3.0f, inf, -inf, nan, 1e-40f, 3e38f, 16777217.0f};
+  const float special[] = {0.0f,  -0.0f, 1.0f, -1.0f, 2.0f,   -2.0f, 0.5f,
+                           -3.0f, inf,   -inf, nan,   1e-40f, 3e38f, 16777217.0f};
   for (const float x : special) {
     for (const float y : special) CheckPow(oracle, x, y);
   }

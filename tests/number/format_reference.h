@@ -1,6 +1,6 @@
-// Conversions by a method of their own, to hold lib/number/format.h against: the neighbours of a value are found by
-// bisection over all values of the format, built from the format's definition, and the mode then picks one by exact
-// comparison.
+// Conversions by a method of their own, to hold lib/number/format.h against: the neighbours of a
+// value are found by bisection over all values of the format, built from the format's definition,
+// and the mode then picks one by exact comparison.
 #ifndef BITANCHOR_TESTS_NUMBER_FORMAT_REFERENCE_H_
 #define BITANCHOR_TESTS_NUMBER_FORMAT_REFERENCE_H_
 
@@ -13,8 +13,9 @@
 
 namespace bitanchor::testing {
 
-inline constexpr Rounding kModes[] = {Rounding::kNearestEven, Rounding::kNearestAway, Rounding::kTowardZero,
-                               Rounding::kUp,          Rounding::kDown,        Rounding::kToOdd};
+inline constexpr Rounding kModes[] = {Rounding::kNearestEven, Rounding::kNearestAway,
+                                      Rounding::kTowardZero,  Rounding::kUp,
+                                      Rounding::kDown,        Rounding::kToOdd};
 
 // A format by its definition: every nonnegative finite value, ascending; index = bit pattern.
 struct Reference {
@@ -39,12 +40,16 @@ struct Reference {
     const bool exact = values[low] == size;
     if (exact) return low;
     const bool away = (mode == Rounding::kUp && !negative) || (mode == Rounding::kDown && negative);
-    if (mode == Rounding::kTowardZero || ((mode == Rounding::kUp || mode == Rounding::kDown) && !away)) return low;
+    if (mode == Rounding::kTowardZero ||
+        ((mode == Rounding::kUp || mode == Rounding::kDown) && !away))
+      return low;
     if (mode == Rounding::kToOdd) return (low & 1) != 0 || low + 1 == infinity ? low : low + 1;
     if (away) return low + 1;
-    // The value after the largest finite one, were there another binade: nearest rounds to infinity from half-way on.
+    // The value after the largest finite one, were there another binade: nearest rounds to infinity
+    // from half-way on.
     const double next = low + 1 < infinity ? values[low + 1] : 2 * values[low] - values[low - 1];
-    const double down = size - values[low], up = next - size;  // exact: neighbours are within a factor of 2, or 0
+    const double down = size - values[low],
+                 up = next - size;  // exact: neighbours are within a factor of 2, or 0
     if (down != up) return down < up ? low : low + 1;
     return mode == Rounding::kNearestAway || (low & 1) != 0 ? low + 1 : low;
   }
@@ -66,8 +71,10 @@ bool ConversionsAreRight(T x) {
   const bool negative = std::signbit(x);
   const uint32_t sign = negative ? 0x8000u : 0u;
   for (const Rounding mode : kModes) {
-    const uint32_t want_bf16 = std::isnan(x) ? 0x7FC0u : BF16Reference().Round(size, negative, mode) | sign;
-    const uint32_t want_f16 = std::isnan(x) ? 0x7E00u : F16Reference().Round(size, negative, mode) | sign;
+    const uint32_t want_bf16 =
+        std::isnan(x) ? 0x7FC0u : BF16Reference().Round(size, negative, mode) | sign;
+    const uint32_t want_f16 =
+        std::isnan(x) ? 0x7E00u : F16Reference().Round(size, negative, mode) | sign;
     if (ToBF16(x, mode).bits != want_bf16 || ToF16(x, mode).bits != want_f16) return false;
   }
   return true;

@@ -30,7 +30,8 @@ TEST(Format, EveryPatternOfBF16AndF16IsItsValue) {
   for (uint32_t bits = 0; bits < 65536; ++bits) {
     for (const bool half : {false, true}) {
       const Reference& reference = half ? F16Reference() : BF16Reference();
-      const float got = half ? ToF32(F16{static_cast<uint16_t>(bits)}) : ToF32(BF16{static_cast<uint16_t>(bits)});
+      const float got =
+          half ? ToF32(F16{static_cast<uint16_t>(bits)}) : ToF32(BF16{static_cast<uint16_t>(bits)});
       const uint32_t size = bits & 0x7FFF;
       if (size > reference.values.size()) {
         EXPECT_TRUE(std::isnan(got));
@@ -46,10 +47,12 @@ TEST(Format, EveryPatternOfBF16AndF16IsItsValue) {
 }
 
 TEST(Format, DenseSampleOfF32) {
-  for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 4801) Check(std::bit_cast<float>(static_cast<uint32_t>(bits)));
+  for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 4801)
+    Check(std::bit_cast<float>(static_cast<uint32_t>(bits)));
 }
 
-// Every value of either format, every half-way point, and what lies next to them, as f32 and as f64.
+// Every value of either format, every half-way point, and what lies next to them, as f32 and as
+// f64.
 TEST(Format, NeighboursOfEveryValueAndMidpoint) {
   for (const Reference* reference : {&BF16Reference(), &F16Reference()}) {
     const std::vector<double>& values = reference->values;
@@ -63,7 +66,8 @@ TEST(Format, NeighboursOfEveryValueAndMidpoint) {
           const float f = static_cast<float>(sign * at);
           Check(f);
           Check(std::nextafter(f, 0.0f));
-          Check(std::nextafter(f, static_cast<float>(sign) * std::numeric_limits<float>::infinity()));
+          Check(
+              std::nextafter(f, static_cast<float>(sign) * std::numeric_limits<float>::infinity()));
         }
       }
     }
@@ -78,17 +82,22 @@ TEST(Format, OneRoundingFromF64) {
   EXPECT_EQ(ToBF16(0x1p-134).bits, 0);
   std::mt19937_64 random(5);
   for (int n = 0; n < 200000; ++n) Check(std::bit_cast<double>(random()));
-  for (int n = 0; n < 200000; ++n) Check(std::ldexp(static_cast<double>(random()), -64 + static_cast<int>(random() % 60) - 30));
+  for (int n = 0; n < 200000; ++n)
+    Check(std::ldexp(static_cast<double>(random()), -64 + static_cast<int>(random() % 60) - 30));
 }
 
 TEST(Format, F64ToF32) {
   std::mt19937_64 random(6);
   const float inf = std::numeric_limits<float>::infinity();
   for (int n = 0; n < 300000; ++n) {
-    const double x = n % 2 == 0 ? std::bit_cast<double>((random() & 0x800FFFFFFFFFFFFF) | (uint64_t{800 + random() % 400} << 52))
-                                : std::ldexp(static_cast<double>(static_cast<int64_t>(random() >> 30)), static_cast<int>(random() % 300) - 180);
+    const double x = n % 2 == 0
+                         ? std::bit_cast<double>((random() & 0x800FFFFFFFFFFFFF) |
+                                                 (uint64_t{800 + random() % 400} << 52))
+                         : std::ldexp(static_cast<double>(static_cast<int64_t>(random() >> 30)),
+                                      static_cast<int>(random() % 300) - 180);
     const float nearest = static_cast<float>(x);  // hardware, nearest-even
-    ASSERT_EQ(std::bit_cast<uint32_t>(RoundToF32(x)), std::bit_cast<uint32_t>(nearest)) << std::hexfloat << x;
+    ASSERT_EQ(std::bit_cast<uint32_t>(RoundToF32(x)), std::bit_cast<uint32_t>(nearest))
+        << std::hexfloat << x;
     const float down = static_cast<double>(nearest) <= x ? nearest : std::nextafter(nearest, -inf);
     const float up = static_cast<double>(nearest) >= x ? nearest : std::nextafter(nearest, inf);
     ASSERT_EQ(RoundToF32(x, Rounding::kDown), down) << std::hexfloat << x;
@@ -99,7 +108,8 @@ TEST(Format, F64ToF32) {
   EXPECT_EQ(std::bit_cast<uint32_t>(Canonical(std::bit_cast<float>(0xFFC12345u))), 0x7FC00000u);
 }
 
-// Stochastic: the chance to go up is the dropped fraction, in steps of 2^-16 from f32 to bf16; never past a neighbour.
+// Stochastic: the chance to go up is the dropped fraction, in steps of 2^-16 from f32 to bf16;
+// never past a neighbour.
 TEST(Format, StochasticFromF32ToBF16) {
   const float x = std::bit_cast<float>(0x3F801234u);
   int64_t ups = 0;

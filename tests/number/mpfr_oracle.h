@@ -11,7 +11,8 @@ namespace bitanchor::testing {
 
 using MpfrFunction = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
 
-// Sets MPFR's exponent range to f32's for its lifetime and rounds results to f32, subnormals included.
+// Sets MPFR's exponent range to f32's for its lifetime and rounds results to f32, subnormals
+// included.
 class Oracle {
  public:
   Oracle() : emin_(mpfr_get_emin()), emax_(mpfr_get_emax()) {
@@ -52,10 +53,10 @@ struct Function {
 };
 
 inline constexpr Function kFunctions[] = {{"exp", number::Exp, mpfr_exp},
-                                   {"exp2", number::Exp2, mpfr_exp2},
-                                   {"log", number::Log, mpfr_log},
-                                   {"sin", number::Sin, mpfr_sin},
-                                   {"cos", number::Cos, mpfr_cos}};
+                                          {"exp2", number::Exp2, mpfr_exp2},
+                                          {"log", number::Log, mpfr_log},
+                                          {"sin", number::Sin, mpfr_sin},
+                                          {"cos", number::Cos, mpfr_cos}};
 
 }  // namespace bitanchor::testing
 

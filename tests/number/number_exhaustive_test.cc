@@ -1,4 +1,5 @@
-// All 2^32 f32 inputs: conversions against format_reference.h, univariate functions against MPFR. By hand, on all cores:
+// All 2^32 f32 inputs: conversions against format_reference.h, univariate functions against MPFR.
+// By hand, on all cores:
 //   build/release/tests/number_number_exhaustive_test [--gtest_filter=*exp]
 // About a quarter of an hour a function on two cores.
 #include <gtest/gtest.h>
@@ -26,7 +27,8 @@ void ForAllF32(const MakeState& make_state, const Right& right) {
     threads.emplace_back([&] {
       auto state = make_state();
       constexpr uint64_t kChunk = 1 << 20;
-      for (uint64_t begin = next.fetch_add(kChunk); begin < (uint64_t{1} << 32); begin = next.fetch_add(kChunk)) {
+      for (uint64_t begin = next.fetch_add(kChunk); begin < (uint64_t{1} << 32);
+           begin = next.fetch_add(kChunk)) {
         for (uint64_t bits = begin; bits < begin + kChunk; ++bits) {
           const float x = std::bit_cast<float>(static_cast<uint32_t>(bits));
           if (!right(*state, x) && wrong.fetch_add(1) == 0) ADD_FAILURE() << std::hexfloat << x;
@@ -41,7 +43,8 @@ void ForAllF32(const MakeState& make_state, const Right& right) {
 }
 
 TEST(NumberExhaustive, Conversions) {
-  ForAllF32([] { return std::make_unique<int>(0); }, [](int, float x) { return testing::ConversionsAreRight(x); });
+  ForAllF32([] { return std::make_unique<int>(0); },
+            [](int, float x) { return testing::ConversionsAreRight(x); });
 }
 
 class FunctionExhaustive : public ::testing::TestWithParam<testing::Function> {};
@@ -50,7 +53,8 @@ TEST_P(FunctionExhaustive, AgainstMPFR) {
   const testing::Function f = GetParam();
   ForAllF32([] { return std::make_unique<testing::Oracle>(); },
             [&](testing::Oracle& oracle, float x) {
-              return std::bit_cast<uint32_t>(f.ours(x)) == std::bit_cast<uint32_t>(oracle.Of(f.theirs, x));
+              return std::bit_cast<uint32_t>(f.ours(x)) ==
+                     std::bit_cast<uint32_t>(oracle.Of(f.theirs, x));
             });
 }
 

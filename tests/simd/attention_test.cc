@@ -1,4 +1,5 @@
-// The engine against the definition: every target this CPU has, thread counts, block sizes, layouts, corners.
+// The engine against the definition: every target this CPU has, thread counts, block sizes,
+// layouts, corners.
 #include "simd/attention.h"
 
 #include <gtest/gtest.h>
@@ -24,15 +25,17 @@ struct Bits {
   std::vector<std::byte> o;
   std::vector<float> lse;
   bool operator==(const Bits& other) const {
-    return o == other.o && std::memcmp(lse.data(), other.lse.data(), lse.size() * sizeof(float)) == 0;
+    return o == other.o &&
+           std::memcmp(lse.data(), other.lse.data(), lse.size() * sizeof(float)) == 0;
   }
 };
 
-Bits Compute(const AttentionProblem& p, const AttentionRecipe& recipe, const simd::EngineOptions* options,
-         Layout layout = Layout::kBSHD) {
+Bits Compute(const AttentionProblem& p, const AttentionRecipe& recipe,
+             const simd::EngineOptions* options, Layout layout = Layout::kBSHD) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
   (void)Skv, (void)Hkv;
-  Bits bits{std::vector<std::byte>(B * Sq * Hq * D * DTypeBytes(p.dtype)), std::vector<float>(B * Hq * Sq)};
+  Bits bits{std::vector<std::byte>(B * Sq * Hq * D * DTypeBytes(p.dtype)),
+            std::vector<float>(B * Hq * Sq)};
   const MutableTensorView o = DenseView<std::byte>(p.dtype, bits.o.data(), {B, Sq, Hq, D}, layout);
   if (options == nullptr) {
     scalar::AttentionForward(p, recipe, o, bits.lse.data());
@@ -66,7 +69,8 @@ TEST(AttentionEngine, EveryTargetAndThreadCount) {
   const MaskSpec anchor{MaskRule::kAnchor, true, std::nullopt, Corner::kTopLeft};
   for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
     for (const Values values : {Values::kNormal, Values::kWide, Values::kSubnormal}) {
-      ExpectEngineEqualsDefinition(MakeProblem({2, 67, 67, 4, 2, 24}, dtype, anchor, values, 7), "anchor");
+      ExpectEngineEqualsDefinition(MakeProblem({2, 67, 67, 4, 2, 24}, dtype, anchor, values, 7),
+                                   "anchor");
     }
   }
 }
@@ -75,11 +79,14 @@ TEST(AttentionEngine, CornersAndOddShapes) {
   for (const Corner corner : {Corner::kTopLeft, Corner::kBottomRight}) {
     for (const auto& [Sq, Skv] : {std::pair{5, 130}, {130, 5}, {48, 49}, {1, 300}}) {
       for (const MaskRule rule : {MaskRule::kFull, MaskRule::kDocument, MaskRule::kAnchor}) {
-        const MaskSpec mask{rule, true, Sq % 2 == 0 ? std::optional<int64_t>(9) : std::nullopt, corner};
-        ExpectEngineEqualsDefinition(MakeProblem({1, Sq, Skv, 2, 1, 256}, DType::kBF16, mask, Values::kNormal, Sq),
-                                     "corner");
-        ExpectEngineEqualsDefinition(MakeProblem({1, Sq, Skv, 3, 3, 1}, DType::kF32, mask, Values::kWide, Sq),
-                                     "corner, D 1");
+        const MaskSpec mask{rule, true, Sq % 2 == 0 ? std::optional<int64_t>(9) : std::nullopt,
+                            corner};
+        ExpectEngineEqualsDefinition(
+            MakeProblem({1, Sq, Skv, 2, 1, 256}, DType::kBF16, mask, Values::kNormal, Sq),
+            "corner");
+        ExpectEngineEqualsDefinition(
+            MakeProblem({1, Sq, Skv, 3, 3, 1}, DType::kF32, mask, Values::kWide, Sq),
+            "corner, D 1");
       }
     }
   }
@@ -90,7 +97,8 @@ TEST(AttentionEngine, LargeScoresAndHugeValues) {
   OwnedProblem owned = MakeProblem({1, 70, 70, 2, 2, 16}, DType::kF32, {}, Values::kNormal, 3);
   owned.problem.softmax_scale = 300.0f;
   for (int64_t j = 0; j < 70; ++j) {
-    StoreRounded(DType::kF32, owned.Element(owned.v, owned.problem.v, 0, j, 0, 0), j % 2 == 0 ? 3e38f : -3e38f);
+    StoreRounded(DType::kF32, owned.Element(owned.v, owned.problem.v, 0, j, 0, 0),
+                 j % 2 == 0 ? 3e38f : -3e38f);
     StoreRounded(DType::kF32, owned.Element(owned.v, owned.problem.v, 0, j, 1, 3), -1e-45f);
     StoreRounded(DType::kF32, owned.Element(owned.v, owned.problem.v, 0, j, 1, 4), -0.0f);
   }
@@ -98,7 +106,8 @@ TEST(AttentionEngine, LargeScoresAndHugeValues) {
 }
 
 TEST(AttentionEngine, OutputLayoutDoesNotMatter) {
-  const OwnedProblem owned = MakeProblem({2, 33, 33, 4, 2, 8}, DType::kBF16, {}, Values::kNormal, 5);
+  const OwnedProblem owned =
+      MakeProblem({2, 33, 33, 4, 2, 8}, DType::kBF16, {}, Values::kNormal, 5);
   const AttentionRecipe& recipe = AttentionRecipes()[0];
   const simd::EngineOptions options;
   EXPECT_TRUE(Compute(owned.problem, recipe, &options, Layout::kBHSD) ==
@@ -130,7 +139,8 @@ TEST(AttentionEngine, InvisibleKeysAreNotRead) {
 #if defined(__x86_64__)
 // FTZ, DAZ and directed rounding of the caller change nothing and are there again afterwards.
 TEST(AttentionEngine, CallersFloatingPointEnvironment) {
-  const OwnedProblem owned = MakeProblem({1, 60, 60, 1, 1, 16}, DType::kF32, {}, Values::kSubnormal, 11);
+  const OwnedProblem owned =
+      MakeProblem({1, 60, 60, 1, 1, 16}, DType::kF32, {}, Values::kSubnormal, 11);
   for (const AttentionRecipe& recipe : AttentionRecipes()) {
     simd::EngineOptions options;
     options.threads = 1;
@@ -138,7 +148,8 @@ TEST(AttentionEngine, CallersFloatingPointEnvironment) {
     const unsigned saved = _mm_getcsr();
     _mm_setcsr(saved | 0x8040 | 0x6000);
     const unsigned set = _mm_getcsr();
-    const Bits scalar = Compute(owned.problem, recipe, nullptr), engine = Compute(owned.problem, recipe, &options);
+    const Bits scalar = Compute(owned.problem, recipe, nullptr),
+               engine = Compute(owned.problem, recipe, &options);
     const unsigned after = _mm_getcsr();
     _mm_setcsr(saved);
     EXPECT_EQ(after & ~0x3Fu, set & ~0x3Fu);

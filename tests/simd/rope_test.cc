@@ -27,7 +27,8 @@ Input MakeInput(DType dtype, const Shape4& shape, Values values, uint64_t seed) 
   testing::Fill(input.bytes, input.view, dtype, shape, values, random);
   for (int64_t n = 0; n < shape[0] * shape[1]; ++n) {
     const int64_t known[] = {0, 1, 8188, 8191, 15962, 65536, 131071, (1 << 24) + 1, INT32_MAX};
-    input.positions.push_back(n % 3 == 0 ? known[n / 3 % 9] : static_cast<int64_t>(random() % 200000));
+    input.positions.push_back(n % 3 == 0 ? known[n / 3 % 9]
+                                         : static_cast<int64_t>(random() % 200000));
   }
   return input;
 }
@@ -49,10 +50,12 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
       for (const RopeType type : {RopeType::kDefault, RopeType::kLinear, RopeType::kLlama3}) {
         for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
-          const Values values = pairing == RopePairing::kHalf ? Values::kNormal : Values::kSubnormal;
+          const Values values =
+              pairing == RopePairing::kHalf ? Values::kNormal : Values::kSubnormal;
           const Shape4 shape = {2, 13, 2, 40};
           const Input input = MakeInput(dtype, shape, values, 17);
-          const RopeConfig config = Config(recipe, type, pairing, type == RopeType::kLinear ? 34 : 40);
+          const RopeConfig config =
+              Config(recipe, type, pairing, type == RopeType::kLinear ? 34 : 40);
           std::vector<std::byte> want(input.bytes.size());
           scalar::ApplyRope(config, recipe, input.view, input.positions,
                             DenseView<std::byte>(dtype, want.data(), shape));
@@ -62,7 +65,8 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
             std::vector<std::byte> got(want.size());
             simd::ApplyRope(config, recipe, input.view, input.positions, options,
                             DenseView<std::byte>(dtype, got.data(), shape));
-            EXPECT_TRUE(got == want) << recipe.name << " " << DTypeName(dtype) << " " << target.name;
+            EXPECT_TRUE(got == want)
+                << recipe.name << " " << DTypeName(dtype) << " " << target.name;
           }
           const exact::RopeIntervals intervals(config, recipe, dtype, 2);
           const TensorView answer = DenseView<const std::byte>(dtype, want.data(), shape);
@@ -86,20 +90,23 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
       }
     }
   }
-  EXPECT_GT(pinned, elements * 95 / 100);  // in bf16 nearly every element has one admissible pattern
+  EXPECT_GT(pinned,
+            elements * 95 / 100);  // in bf16 nearly every element has one admissible pattern
 }
 
 // Hugging Face issue 29285: with the angle in bf16, positions 8188..8191 all become 8192.
 TEST(Rope, LegacyCollapsesPositionsThatTheCurrentRecipeKeepsApart) {
   const Shape4 shape = {1, 4, 1, 64};
   Input input = MakeInput(DType::kBF16, shape, Values::kNormal, 1);
-  for (size_t n = 64 * 2; n < input.bytes.size(); ++n) input.bytes[n] = input.bytes[n % (64 * 2)];  // one token, repeated
+  for (size_t n = 64 * 2; n < input.bytes.size(); ++n)
+    input.bytes[n] = input.bytes[n % (64 * 2)];  // one token, repeated
   input.positions = {8188, 8189, 8190, 8191};
   for (const char* name : {"hf-llama-legacy", "hf-llama"}) {
     const RopeRecipe& recipe = *FindRopeRecipe(name);
     const RopeConfig config = Config(recipe, RopeType::kDefault, RopePairing::kHalf, 64);
     std::vector<std::byte> out(input.bytes.size());
-    scalar::ApplyRope(config, recipe, input.view, input.positions, DenseView<std::byte>(DType::kBF16, out.data(), shape));
+    scalar::ApplyRope(config, recipe, input.view, input.positions,
+                      DenseView<std::byte>(DType::kBF16, out.data(), shape));
     const bool same = std::equal(out.begin(), out.begin() + 128, out.begin() + 3 * 128);
     EXPECT_EQ(same, recipe.angle == StageFormat::kModel) << name;
   }
@@ -127,7 +134,8 @@ TEST(Rope, TheSetHoldsOtherLibmsAndRefusesFaults) {
         n = std::nextafter(n, i % 4 < 2 ? 2.0f : -2.0f);
       }
       const float x1 = input.view.At(0, s, 0, 2 * i), x2 = input.view.At(0, s, 0, 2 * i + 1);
-      const float y1 = ToF32(ToBF16(s % 2 == 0 ? std::fma(x1, c, -(x2 * n)) : std::fma(-x2, n, x1 * c)));
+      const float y1 =
+          ToF32(ToBF16(s % 2 == 0 ? std::fma(x1, c, -(x2 * n)) : std::fma(-x2, n, x1 * c)));
       const float y2 = ToF32(ToBF16(s % 2 == 0 ? std::fma(x2, c, x1 * n) : x2 * c + x1 * n));
       EXPECT_TRUE(token[2 * i].low <= y1 && y1 <= token[2 * i].high);
       EXPECT_TRUE(token[2 * i + 1].low <= y2 && y2 <= token[2 * i + 1].high);
