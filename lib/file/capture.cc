@@ -41,6 +41,13 @@ void RefuseWithout(const SafetensorsFile& file, bool has, const std::string& oth
   }
 }
 
+// Recipes store q and k as rotated in their own dtype or in F32.
+void CheckRotated(const char* name, const TensorView& rotated, DType dtype) {
+  if (!rotated || rotated.dtype == dtype || rotated.dtype == DType::kF32) return;
+  throw InputError(name, std::string(DTypeName(rotated.dtype)),
+                   std::string(DTypeName(dtype)) + ", as q has, or F32");
+}
+
 void ReadForwardAnswers(Capture& capture) {
   const SafetensorsFile& file = capture.file;
   const AttentionProblem& problem = capture.problem;
@@ -50,13 +57,8 @@ void ReadForwardAnswers(Capture& capture) {
                 {"q_rope", "k_rope", "cos", "sin", "inv_freq"});
   capture.q_rope = ReadAnswer(file, "q_rope", capture.layout, problem.q.shape);
   capture.k_rope = ReadAnswer(file, "k_rope", capture.layout, problem.k.shape);
-  for (const auto& [name, view] :
-       {std::pair<const char*, const TensorView&>("q_rope", capture.q_rope),
-        {"k_rope", capture.k_rope}}) {
-    if (!view || view.dtype == problem.dtype || view.dtype == DType::kF32) continue;
-    throw InputError(name, std::string(DTypeName(view.dtype)),
-                     std::string(DTypeName(problem.dtype)) + ", as q has, or F32");
-  }
+  CheckRotated("q_rope", capture.q_rope, problem.dtype);
+  CheckRotated("k_rope", capture.k_rope, problem.dtype);
 }
 
 void ReadBackwardAnswers(Capture& capture) {

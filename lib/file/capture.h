@@ -18,7 +18,8 @@ std::string_view Name(Layout layout);  // "bshd", "bhsd", "thd"
 
 enum class LseBase { kE, k2 };
 
-// How the kernel states its LSE: log_base(sum_j base^s_j) over s_j = scale q.k (scaled) or q.k.
+// How the kernel states its LSE. Base 2: log2 of the same sum, the natural one times log2(e). Not
+// scaled: in units of the raw scores q.k, the scaled one divided by softmax_scale.
 struct LseSpec {
   LseBase base = LseBase::kE;
   bool scaled = true;

@@ -86,13 +86,12 @@ Numbers KeyIds(const Capture& capture) {
   const Numbers ids = ReadNumbers(capture, "document_ids", capture.problem.shape.Skv, kMaxId);
   const Numbers cu_ids = IdsOfCuSeqlens(capture);
   if (ids.empty()) return cu_ids;
-  if (cu_ids.empty() || ids == cu_ids) {
-    if (cu_ids.empty() || capture.layout == Layout::kTHD) return ids;
-  }
+  if (cu_ids.empty()) return ids;
   // thd cannot do without cu_seqlens, so there document_ids may repeat what it says.
+  const bool is_thd = capture.layout == Layout::kTHD;
+  if (is_thd && ids == cu_ids) return ids;
   throw InputError("document_ids", "a tensor besides cu_seqlens",
-                   capture.layout == Layout::kTHD ? "none, or the ids that cu_seqlens gives"
-                                                  : "only one of the two");
+                   is_thd ? "none, or the ids that cu_seqlens gives" : "only one of the two");
 }
 
 // Whether every query stands at some key.

@@ -243,6 +243,8 @@ TEST(HostileCapture, NumbersOutOfRange) {
   file = SmallProblem();
   file.tensors["position_ids"] = I32({1, 4}, {0, 1, 2, -3});
   EXPECT_EQ(RefusalOf(file), "position_ids: got -3 at [0, 3], want 0..2147483647");
+  file.tensors["position_ids"] = I64({1, 4}, {0, 1, past, 3});
+  EXPECT_EQ(RefusalOf(file), "position_ids: got 2147483648 at [0, 2], want 0..2147483647");
 }
 
 TEST(HostileCapture, CuSeqlens) {

@@ -131,6 +131,12 @@ TEST(CaptureMetadata, RefusesAndNamesTheField) {
   EXPECT_NE(MetadataRefusal(deep), "");
 }
 
+TEST(CaptureMetadata, ChecksTheWindowBeforeAnyProblemIsBuilt) {
+  EXPECT_EQ(Refusal([] { Read(R"({"mask": {"window_keys": 0}})"); }),
+            "mask.window_keys: got 0, want null or >= 1");
+  EXPECT_EQ(Read(R"({"mask": {"window_keys": 1}})").mask.window_keys, 1);
+}
+
 TEST(CaptureMetadata, RefusesRopeAndNamesTheField) {
   const Case cases[] = {
       {R"("thetas": 1)", nullptr},
@@ -263,6 +269,13 @@ TEST(CaptureMetadata, ReadsRopeAsConfigsHaveIt) {
   expect_llama(ReadRope(R"("rope_theta": 500000, "type": "llama3", "rope_scaling": {)" + nested +
                         R"(}, "rope_parameters": {"rope_theta": 5e5, "type": "llama3", )" + nested +
                         "}"));
+
+  const RopeConfig other = ReadRope(R"("type": "llama3", "factor": 3, "low_freq_factor": 1.5,
+      "high_freq_factor": 2.5, "original_max_position_embeddings": 4096)");
+  EXPECT_EQ(other.factor, 3.0);
+  EXPECT_EQ(other.low_freq_factor, 1.5);
+  EXPECT_EQ(other.high_freq_factor, 2.5);
+  EXPECT_EQ(other.original_max_position_embeddings, 4096);
 
   const RopeConfig linear = ReadRope(R"("rope_scaling": {"type": "linear", "factor": 2.5})");
   EXPECT_EQ(linear.type, RopeType::kLinear);

@@ -1,8 +1,10 @@
 // Files as the operating system has them: opening, mapping, writing.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <string>
 
@@ -153,6 +155,22 @@ TEST(WriteFile, RefusesAndLeavesNothingBehind) {
   EXPECT_NE(WriteRefusal(dir / std::string(300, 'a')), "");  // longer than a name may be
   EXPECT_EQ(dir.Names(), names);
   EXPECT_EQ(Slurp(dir / "file"), "old");
+}
+
+TEST(WriteFile, RemovesWhatItCouldNotFinish) {
+  const TempDir dir;
+  Spill(dir / "a", "old");
+  struct rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler_before = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit few = {1000, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &few), 0);
+  const std::string refusal = WriteRefusal(dir / "a", std::string(5000, 'x'));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler_before);
+  EXPECT_EQ(refusal, dir / "a" + ": got \"File too large\", want a file that can be written");
+  EXPECT_EQ(dir.Names(), std::vector<std::string>{"a"});
+  EXPECT_EQ(Slurp(dir / "a"), "old");
 }
 
 TEST(WriteFile, RefusesAFullDeviceAndLeavesItADevice) {

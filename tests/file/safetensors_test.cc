@@ -111,6 +111,9 @@ TEST(Safetensors, RefusesHeaderLengthsThatCannotBe) {
         uint64_t{1} << 32, uint64_t{1} << 60, uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 7}) {
     EXPECT_NE(ParseRefusal(LittleU64(length) + rest), "") << length;
   }
+  EXPECT_EQ(ParseRefusal(LittleU64(9) + rest),
+            "memory: got a header length of 9 bytes, want at most 8, as a safetensors file of this "
+            "size allows");
   EXPECT_EQ(ParseRefusal(LittleU64(uint64_t{1} << 63) + rest),
             "memory: got a header length of 9223372036854775808 bytes, want at most 8, as a "
             "safetensors file of this size allows");
@@ -204,6 +207,23 @@ TEST(Safetensors, RefusesTensorsThatAreNotDescribedExactly) {
     EXPECT_EQ(refusal.substr(0, 1) == "x" || refusal.substr(0, 6) == "memory", true)
         << object << " gave " << refusal;
   }
+}
+
+TEST(Safetensors, SaysWhichFieldIsWrong) {
+  EXPECT_EQ(ParseRefusal(One(R"({"dtype":"U8","shape":[4],"data_offsets":[4,0]})")),
+            "x.data_offsets: got [4, 0], want [begin, end] with begin <= end");
+  EXPECT_EQ(ParseRefusal(One(R"({"dtype":"U8","shape":[5],"data_offsets":[0,4]})")),
+            "x.data_offsets: got [0, 4], want 5 bytes, as dtype and shape say");
+  EXPECT_EQ(ParseRefusal(One(R"({"dtype":"f32","shape":[1],"data_offsets":[0,4]})")),
+            "x.dtype: got \"f32\", want a dtype such as BF16, F16, F32, I32 or I64");
+  EXPECT_EQ(ParseRefusal(One(R"({"dtype":"U8","shape":[-4],"data_offsets":[0,4]})")),
+            "x.shape: got -4, want integers in 0..2^63 - 1");
+  EXPECT_EQ(ParseRefusal(RawFile(R"({"x":{"dtype":"U8","shape":[-0],"data_offsets":[0,0]}})")),
+            "x.shape: got 0, want integers in 0..2^63 - 1");
+  EXPECT_EQ(ParseRefusal(One(R"({"dtype":"U8","shape":[4],"data_offsets":[0,4],"more":1})")),
+            "x: got a key \"more\", want an object of dtype, shape and data_offsets");
+  EXPECT_EQ(ParseRefusal(One(R"({"dtype":"U8","shape":[4]})")),
+            "x: got no data_offsets, want an object of dtype, shape and data_offsets");
 }
 
 TEST(Safetensors, RefusesDataThatIsNotCoveredExactly) {

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""The command line from outside: exit statuses, one clear line for bad input, the same bits for every choice of engine.
+
+Needs nothing but Python's own library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+from support import bitanchor
+
+FAILURES: list[str] = []
+
+
+def want(condition: bool, what: str) -> None:
+    print(f"{'ok  ' if condition else 'FAIL'} {what}")
+    if not condition:
+        FAILURES.append(what)
+
+
+def container(header: dict | str, data: bytes = b"", length: int | None = None) -> bytes:
+    """A safetensors file as the header says, right or wrong."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def split(path: Path) -> tuple[dict, bytes]:
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    return json.loads(raw[8 : 8 + size]), raw[8 + size :]
+
+
+def joined(problem: Path, answer: Path) -> bytes:
+    """A capture: the problem's tensors and the answer's."""
+    header, data = split(problem)
+    more, answers = split(answer)
+    for name, spec in more.items():
+        spec["data_offsets"] = [at + len(data) for at in spec["data_offsets"]]
+        header[name] = spec
+    return container(header, data + answers)
+
+
+def hostile(capture: bytes, problem: bytes) -> dict[str, bytes]:
+    """Files that must be refused. Each differs from a good one in one thing."""
+    size = struct.unpack("<Q", capture[:8])[0]
+    header, data = json.loads(capture[8 : 8 + size]), capture[8 + size :]
+
+    def changed(name: str, **fields) -> bytes:
+        copy = json.loads(json.dumps(header))
+        copy[name].update(fields)
+        return container(copy, data)
+
+    spec = '"q":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    ids = header["document_ids"]["data_offsets"][0]
+    overlap = [at + 8 for at in header["k"]["data_offsets"]]
+    return {
+        "truncated in the data": capture[:-5],
+        "truncated in the header": capture[: 8 + size // 2],
+        "three bytes": capture[:3],
+        "empty": b"",
+        "header length 2^60": container(header, data, length=2**60),
+        "duplicate keys": container("{" + ",".join([spec] * 2) + "}", b"0000"),
+        "not JSON": container("{" * 1000, data),
+        "overlapping offsets": changed("k", data_offsets=overlap),
+        "wrong dtype": changed("q", dtype="I16"),
+        "unknown dtype": changed("q", dtype="B16"),
+        "ids out of range": container(header, data[:ids] + struct.pack("<q", -1) + data[ids + 8 :]),
+        "empty tensor": container({"q": {"dtype": "F32", "shape": [1, 0, 1, 8], "data_offsets": [0, 0]}}),
+        "no answer": problem,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
+    program = parser.parse_args().bitanchor
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        problem, answer = folder / "problem", folder / "answer"
+        made = bitanchor(
+            program, "gen", "-o", problem, "--shape", "1,200,4,2,64", "--documents", "50,100,50",
+            "--mask", "anchor", "--rope", "hf-llama", "--seed", "3",
+        )  # fmt: skip
+        want(made.returncode == 0, f"gen {made.stderr}")
+        info = json.loads(bitanchor(program, "info", "--json").stdout)
+        targets = [target["name"] for target in info["targets"]]
+        want(len(targets) >= 1, f"info names targets: {targets}")
+
+        for recipe in info["recipes"]:
+            bits = set()
+            choices = [["--engine", "scalar"]] + [["--threads", n] for n in "127"]
+            choices += [["--target", target, "--threads", "2"] for target in targets]
+            for choice in choices:
+                ran = bitanchor(program, "run", problem, "-o", answer, "--recipe", recipe, *choice)
+                want(ran.returncode == 0, f"run {recipe} {choice} {ran.stderr}")
+                bits.add(answer.read_bytes())
+            want(len(bits) == 1, f"{recipe}: {len(choices)} choices of engine, one answer")
+            good = folder / "good"
+            good.write_bytes(joined(problem, answer))
+            want(bitanchor(program, "check", good).returncode == 0, f"{recipe}'s answer passes")
+            replay = bitanchor(program, "check", good, "--recipe", recipe)
+            want(replay.returncode == 0, f"{recipe}'s answer replays")
+
+        for what, data in hostile(good.read_bytes(), problem.read_bytes()).items():
+            bad = folder / "bad"
+            bad.write_bytes(data)
+            judged = bitanchor(program, "check", bad)
+            line = judged.stderr
+            one = line.count("\n") == 1 and line.endswith("\n") and len(line.encode()) <= 600
+            want(judged.returncode == 2 and one, f"{what}: {judged.returncode} {line.strip()}")
+        for arguments in (["check", folder], ["check", folder / "none"], ["check"], [], ["bogus"],
+                          ["check", good, "--target", "Z80"], ["check", good, "--contract", "x"],
+                          ["check", good, "--threads", "0"], ["run", problem, "-o", folder / "no" / "where"],
+                          ["run", problem, "-o", "/dev/full"], ["check", good, "--json", "/dev/full"],
+                          ["gen", "-o", answer, "--shape", "1,2,3,2,4"], ["gen", "-o", answer, "--shape", "9"]):
+            ran = bitanchor(program, *arguments)
+            one = ran.stderr.count("\n") == 1 and len(ran.stderr.encode()) <= 600
+            want(ran.returncode == 2 and one, f"{arguments}: {ran.returncode} {ran.stderr.strip()}")
+    print(f"{len(FAILURES)} failures")
+    return 1 if FAILURES else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
