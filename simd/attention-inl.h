@@ -189,23 +189,32 @@ class ForwardBlock {
     }
   }
 
-  // m: the largest visible score of each lane, NaN where there is one.
+  // The larger of best and row r's scores in the lanes that see it.
+  HWY_INLINE F32 GreaterScore(size_t r, size_t vector, F32 best) const {
+    const F32Tag d;
+    F32 t = hn::Load(d, t_ + r * Q() + vector * hn::Lanes(d));
+    if (rows_.lanes[r] != kAllLanes) {
+      const F32 lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+      t = hn::IfThenElse(LanesMask(rows_.lanes[r], vector), t, lowest);
+    }
+    return GreaterOf(t, best);
+  }
+
+  // m: the largest visible score of each lane. A NaN score is passed over here; its weight is NaN
+  // all the same, and so are then l, the LSE and every o_d, which is what a NaN maximum would have
+  // made them.
   void ComputeMaximum() {
     const F32Tag d;
-    const size_t N = hn::Lanes(d), Q = this->Q();
-    const F32 lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-    for (size_t vector = 0; vector < kVectors; ++vector) {
-      F32 m = lowest, nan = hn::Zero(d);
-      for (size_t r = 0; r < Rows(); ++r) {
-        F32 t = hn::Load(d, t_ + r * Q + vector * N);
-        if (rows_.lanes[r] != kAllLanes) {
-          t = hn::IfThenElse(LanesMask(rows_.lanes[r], vector), t, lowest);
-        }
-        m = GreaterOf(t, m);
-        nan = hn::IfThenElse(hn::IsNaN(t), t, nan);
-      }
-      hn::Store(hn::IfThenElse(hn::IsNaN(nan), nan, m), d, m_ + vector * N);
+    const size_t N = hn::Lanes(d);
+    F32 m0 = hn::Set(d, -std::numeric_limits<float>::infinity()), m1 = m0, m2 = m0;
+    for (size_t r = 0; r < Rows(); ++r) {  // three chains at a time hide the latency
+      m0 = GreaterScore(r, 0, m0);
+      m1 = GreaterScore(r, 1, m1);
+      m2 = GreaterScore(r, 2, m2);
     }
+    hn::Store(m0, d, m_);
+    hn::Store(m1, d, m_ + N);
+    hn::Store(m2, d, m_ + 2 * N);
   }
 
   void ComputeWeights() {
