@@ -247,7 +247,6 @@ void AttentionIntervals(const IntervalProblem& p, const Contract& contract, int6
   const int64_t D = p.problem.shape.D;
   out.o.resize(nq * D);
   out.lse.resize(nq);
-  out.careful.assign(nq, 0);
   for (int64_t i = 0; i < nq; ++i) FillRow(p, contract, b, h, q0 + i, &out.o[i * D], out.lse[i]);
 }
 

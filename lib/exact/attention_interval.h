@@ -6,9 +6,8 @@
 
 namespace bitanchor::exact {
 
-// Intervals of o and lse for queries [q0, q0 + nq) of head h of batch b; out is resized,
-// out.careful is all 0. Computed in f64, whose error is covered. Cost: about 6 D f64 operations per
-// visible pair.
+// Intervals of o and lse for queries [q0, q0 + nq) of head h of batch b; out is resized. Computed
+// in f64, whose error is covered. Cost: about 6 D f64 operations per visible pair.
 void AttentionIntervals(const IntervalProblem& problem, const Contract& contract, int64_t b,
                         int64_t h, int64_t q0, int64_t nq, IntervalBlock& out);
 

@@ -11,12 +11,6 @@
 namespace bitanchor::exact {
 namespace {
 
-float RoundTo(DType F, double x, Rounding mode = Rounding::kNearestEven) {
-  if (F == DType::kBF16) return ToF32(ToBF16(x, mode));
-  if (F == DType::kF16) return ToF32(ToF16(x, mode));
-  return RoundToF32(x, mode);
-}
-
 float RoundStage(StageFormat stage, DType F, double x) {
   return RoundTo(stage == StageFormat::kF32 ? DType::kF32 : F, x);
 }

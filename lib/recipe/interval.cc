@@ -10,12 +10,6 @@ namespace {
 // of the first-order ones wherever those are below 2^-6, which the engines check.
 constexpr double kSlack = 1 + 0x1p-5;
 
-float Round(DType dtype, double x) {
-  if (dtype == DType::kBF16) return ToF32(ToBF16(x));
-  if (dtype == DType::kF16) return ToF32(ToF16(x));
-  return RoundToF32(x);
-}
-
 }  // namespace
 
 RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_keys, int64_t runs) {
@@ -36,7 +30,7 @@ RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_key
 }
 
 Interval RoundedInterval(DType dtype, double want, double low, double high) {
-  return {want, Round(dtype, low), Round(dtype, high)};
+  return {want, RoundTo(dtype, low), RoundTo(dtype, high)};
 }
 
 }  // namespace bitanchor

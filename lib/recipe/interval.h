@@ -33,8 +33,6 @@ struct IntervalProblem {
 struct IntervalBlock {
   std::vector<Interval> o;    // [nq, D]
   std::vector<Interval> lse;  // [nq]
-  // [nq] Rows an engine leaves to lib/exact: infinities, NaN, possible overflow, useless scores.
-  std::vector<uint8_t> careful;
 };
 
 // Terms of the interval that depend on the row's number of visible keys and runs of them only; see

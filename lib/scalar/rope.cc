@@ -8,13 +8,6 @@
 namespace bitanchor::scalar {
 namespace {
 
-// RN_F of a real number that f64 holds exactly.
-float RoundTo(DType F, double x) {
-  if (F == DType::kBF16) return ToF32(ToBF16(x));
-  if (F == DType::kF16) return ToF32(ToF16(x));
-  return RoundToF32(x);
-}
-
 float RoundStage(StageFormat stage, DType F, double x) {
   return RoundTo(stage == StageFormat::kF32 ? DType::kF32 : F, x);
 }

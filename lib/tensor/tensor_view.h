@@ -37,6 +37,13 @@ inline float LoadF32(DType dtype, const std::byte* data) {
   return dtype == DType::kBF16 ? ToF32(BF16{bits}) : ToF32(F16{bits});
 }
 
+// x rounded once to a floating type, as the f32 that equals the result.
+inline float RoundTo(DType dtype, double x, Rounding mode = Rounding::kNearestEven) {
+  if (dtype == DType::kBF16) return ToF32(ToBF16(x, mode));
+  if (dtype == DType::kF16) return ToF32(ToF16(x, mode));
+  return RoundToF32(x, mode);
+}
+
 // Rounds to the type, nearest-even, and stores (NaN becomes the canonical quiet NaN).
 inline void StoreRounded(DType dtype, std::byte* data, float value) {
   if (dtype == DType::kF32) {

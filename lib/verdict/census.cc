@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "lib/number/ulp.h"
+#include "lib/tensor/tensor_view.h"
 
 namespace bitanchor {
 namespace {
@@ -17,12 +18,6 @@ double Ulp(DType dtype, double at) {
   if (dtype == DType::kBF16) return UlpOf(kFormatBF16, at);
   if (dtype == DType::kF16) return UlpOf(kFormatF16, at);
   return UlpOf(kFormatF32, at);
-}
-
-float RoundTo(DType dtype, double x) {
-  if (dtype == DType::kBF16) return ToF32(ToBF16(x));
-  if (dtype == DType::kF16) return ToF32(ToF16(x));
-  return RoundToF32(x);
 }
 
 bool SameBits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
