@@ -1,14 +1,19 @@
 // Attention forward, one query per lane.
 //
-// A task is one block of Q = 3 N queries of one head (N lanes of f32, three vectors). It walks the
-// keys that some of its queries see, in ascending order, three times:
+// A block of queries is Q = 3 N of them, of one head (N lanes of f32, three vectors). A task takes
+// a few such blocks that read the same key head, and walks the key blocks that some of its queries
+// see, in ascending order, twice, packing each for all of them:
 //   1. scores   t[row][Q] = RN(scale * fold_d fma(q_d, k_d)), and each lane's maximum
-//   2. weights  p = exp(t - m) in place, l += p, then rounded as the recipe says
-//   3. output   o[d][Q] = fold over rows of fma(w, v_d)
-// In each, a lane does exactly what the scalar loop does for its query; lanes never meet. Register
-// tiles are 3 vectors x kTile keys (scores) or x kTile dimensions (output), so a tile only decides
-// which independent folds advance together. Rows that not every lane sees are applied by selection:
-// an invisible key leaves the accumulator as it was, whatever Inf or NaN it holds.
+//   2. weights  p = exp(t - m) in place, l += p, then rounded as the recipe says; and, while they
+//      are in the first cache, o[d][Q] = fold over rows of fma(w, v_d)
+// In each, a lane does exactly what the scalar loop does for its query; lanes never meet. A
+// register tile (tile_loops-inl.h) only decides which independent folds advance together. Rows are
+// taken by aligned groups of eight; of a group that not every lane sees, a lane's invisible rows
+// are applied by selection, whatever Inf or NaN they hold.
+//
+// Where pairs of bf16 are multiplied by one instruction, each key block is first asked whether that
+// is exact (PairsAreExact); where not, it takes the f32 tiles. Once sums have gone that way they
+// stay there, because they may hold what the instruction would flush.
 
 #if defined(BITANCHOR_SIMD_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITANCHOR_SIMD_ATTENTION_INL_H_
@@ -18,286 +23,429 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <utility>
+#include <span>
+#include <vector>
 
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/attention_recipe.h"
+#include "simd/attention_plan.h"
 #include "simd/exp-inl.h"
 #include "simd/lanes-inl.h"
+#include "simd/packs-inl.h"
 #include "simd/rows-inl.h"
 #include "simd/scratch.h"
+#include "simd/tiles-inl.h"
+#include "simd/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace bitanchor::simd {
 namespace HWY_NAMESPACE {
 
-constexpr size_t kVectors = 3;  // of queries
-// Keys or dimensions of a register tile: 3 x 8 accumulators need 32 registers, 3 x 4 fit 16.
-#if HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3
-constexpr size_t kTile = 4;
-#else
-constexpr size_t kTile = 8;
-#endif
-constexpr size_t kRowsAtATime = 64;  // keys converted to f32 and kept in cache together
-
-// The I-th (mod 3) of three.
-template <size_t I, class V>
-HWY_INLINE V Pick(V v0, V v1, V v2) {
-  if constexpr (I % kVectors == 0) {
-    return v0;
-  } else if constexpr (I % kVectors == 1) {
-    return v1;
-  } else {
-    return v2;
-  }
-}
-
-// Lanes [vector * N, vector * N + N) of a row's visibility bits.
-HWY_INLINE F32Mask LanesMask(uint64_t bits, size_t vector) {
-  const F32Tag d;
-  bits >>= vector * hn::Lanes(d);
-  const uint8_t bytes[8] = {static_cast<uint8_t>(bits), static_cast<uint8_t>(bits >> 8)};
-  return hn::LoadMaskBits(d, bytes);
-}
-
-// t[key][Q] = scale * q.k for kTile keys; q is [D][Q], k is [keys][D]. Accumulator J is key J/3,
-// vector J%3: a parameter pack, because vectors of unknown size cannot be array elements.
-template <size_t... J, class... V>
-HWY_INLINE void ScoreTile(std::index_sequence<J...>, const float* HWY_RESTRICT q,
-                          const float* HWY_RESTRICT k, size_t D, float scale, float* HWY_RESTRICT t,
-                          V... acc) {
-  const F32Tag d;
-  const size_t N = hn::Lanes(d);
-  for (size_t i = 0; i < D; ++i) {
-    const F32 q0 = hn::Load(d, q), q1 = hn::Load(d, q + N), q2 = hn::Load(d, q + 2 * N);
-    ((acc = Fma(Pick<J>(q0, q1, q2), hn::Set(d, k[(J / kVectors) * D + i]), acc)), ...);
-    q += kVectors * N;
-  }
-  const F32 s = hn::Set(d, scale);
-  ((hn::Store(hn::Mul(acc, s), d, t + J * N)), ...);
-}
-
-template <size_t... J>
-HWY_INLINE void Scores(std::index_sequence<J...> sequence, const float* q, const float* k, size_t D,
-                       float scale, float* t) {
-  ScoreTile(sequence, q, k, D, scale, t, (static_cast<void>(J), hn::Zero(F32Tag()))...);
-}
-
-// o[d][Q] for kTile dimensions d advances over `rows` rows; w is [rows][Q], v is [rows][ldv],
-// already offset to the first dimension.
-template <bool kMasked, size_t... J, class... V>
-HWY_INLINE void OutputTile(std::index_sequence<J...>, const float* HWY_RESTRICT w,
-                           const float* HWY_RESTRICT v, size_t ldv,
-                           const uint64_t* HWY_RESTRICT lanes, size_t rows, float* HWY_RESTRICT o,
-                           V... acc) {
-  const F32Tag d;
-  const size_t N = hn::Lanes(d);
-  for (size_t r = 0; r < rows; ++r) {
-    const F32 w0 = hn::Load(d, w), w1 = hn::Load(d, w + N), w2 = hn::Load(d, w + 2 * N);
-    if constexpr (kMasked) {
-      const F32Mask m0 = LanesMask(lanes[r], 0), m1 = LanesMask(lanes[r], 1),
-                    m2 = LanesMask(lanes[r], 2);
-      ((acc = hn::IfThenElse(Pick<J>(m0, m1, m2),
-                             Fma(Pick<J>(w0, w1, w2), hn::Set(d, v[J / kVectors]), acc), acc)),
-       ...);
-    } else {
-      ((acc = Fma(Pick<J>(w0, w1, w2), hn::Set(d, v[J / kVectors]), acc)), ...);
-    }
-    w += kVectors * N;
-    v += ldv;
-  }
-  ((hn::Store(acc, d, o + J * N)), ...);
-}
-
-template <bool kMasked, size_t... J>
-HWY_INLINE void Outputs(std::index_sequence<J...> sequence, const float* w, const float* v,
-                        size_t ldv, const uint64_t* lanes, size_t rows, float* o) {
-  const F32Tag d;
-  OutputTile<kMasked>(sequence, w, v, ldv, lanes, rows, o, hn::Load(d, o + J * hn::Lanes(d))...);
-}
-
-using TileSequence = std::make_index_sequence<kVectors * kTile>;
-
-// One block of queries of one head. Buffers: q [D][Q], t [rows][Q], block [64][D8], o [D8][Q],
-// where D8 is D rounded up to a multiple of 8; m, l, nan [Q].
+// One block of queries of one head. Buffers: q as words [steps][Q], t [rows][Q], o [dims][Q],
+// m, l [Q]; rows [Q][row_stride] holds queries on their way in and outputs on their way out.
 class ForwardBlock {
  public:
-  ForwardBlock(const AttentionProblem& problem, const AttentionRecipe& recipe,
-               AttentionScratch& scratch)
-      : problem_(problem),
-        recipe_(recipe),
-        rows_(scratch.rows),
-        D_(problem.shape.D),
-        D8_((D_ + 7) / 8 * 8) {
-    const size_t q = kVectors * hn::Lanes(F32Tag());
-    q_ = scratch.q.Reserve(D_ * q);
-    t_ = scratch.scores.Reserve((rows_.Size() + kRowsAtATime) * q);
-    block_ = scratch.block.Reserve(kRowsAtATime * D8_);
-    o_ = scratch.sums.Reserve(D8_ * q);
-    m_ = scratch.stats.Reserve(2 * q);
-    l_ = m_ + q;
-  }
-
-  void Run(int64_t b, int64_t h, int64_t q0, int64_t nq, const MutableTensorView& o, float* lse) {
-    const int64_t key_head = problem_.shape.KeyHead(h);
-    LoadQueries(b, h, q0, nq);
-    ComputeScores(b, key_head);
-    ComputeMaximum();
-    ComputeWeights();
-    ComputeOutput(b, key_head);
-    Store(b, h, q0, nq, o, lse);
-  }
-
- private:
-  size_t Q() const { return kVectors * hn::Lanes(F32Tag()); }
-  size_t Rows() const { return static_cast<size_t>(rows_.Size()); }
-
-  // Transposes; lanes past the last query hold zeros and are never stored.
-  void LoadQueries(int64_t b, int64_t h, int64_t q0, int64_t nq) {
+  ForwardBlock(const AttentionPlan& plan, int64_t b, const QueryBlock& block,
+               QueryBlockScratch& scratch, AlignedBuffer<float>& plain)
+      : plan_(plan),
+        problem_(plan.problem),
+        geometry_(plan.geometry),
+        plain_(plain),
+        groups_(scratch.groups),
+        D_(problem_.shape.D),
+        dims_(geometry_.dims),
+        b_(b),
+        h_(block.h),
+        key_head_(problem_.shape.KeyHead(block.h)),
+        q0_(block.q0),
+        nq_(block.nq) {
     const size_t Q = this->Q();
-    for (size_t lane = 0; lane < Q; ++lane) {
-      if (static_cast<int64_t>(lane) < nq) {
-        LoadRow(problem_.q.dtype, problem_.q.Row(b, q0 + lane, h), D_, block_);
+    q_ = scratch.q.Reserve(2 * dims_ * Q);  // f32 in the first half, pairs in the second
+    q_pairs_ = reinterpret_cast<uint32_t*>(q_ + dims_ * Q);
+    t_ = scratch.scores.Reserve((groups_.Rows() + 1) * Q);
+    rows_ = scratch.rows.Reserve(Q * RowStride());
+    o_ = scratch.sums.Reserve(dims_ * Q);
+    m_ = scratch.stats.Reserve(2 * Q);
+    l_ = m_ + Q;
+    LoadQueries();
+    std::fill(m_, m_ + Q, -std::numeric_limits<float>::infinity());
+    std::fill(l_, l_ + Q, 0.0f);
+    std::fill(o_, o_ + dims_ * Q, 0.0f);
+  }
+
+  // The next chunk, if it lies in this key block: call in ascending order of key blocks, once in
+  // each pass. nullptr: no query of this block sees anything there.
+  const KeyChunk* NextChunk(int64_t key_block) {
+    const bool here = next_ < groups_.chunks.size() && groups_.chunks[next_].key_block == key_block;
+    return here ? &groups_.chunks[next_++] : nullptr;
+  }
+  bool SeesKeyBlock(int64_t key_block) const {
+    return next_ < groups_.chunks.size() && groups_.chunks[next_].key_block == key_block;
+  }
+  void Rewind() { next_ = 0; }
+
+  // Pass 1.
+  void ComputeScores(const KeyChunk& chunk, const PackedBlock& packed) {
+    const int log2_terms = std::bit_width(static_cast<uint32_t>(D_));
+    const bool pairs = PairsInScores() && PairsAreExact(q_range_, packed.k_range, log2_terms);
+    const float* k = static_cast<const float*>(packed.k);
+    int64_t stride = geometry_.k_stride;
+    if (PairsInScores() && !pairs) {
+      if (!q_loaded_) LoadQueriesF32();
+      stride = dims_ + 16;
+      float* plain = plain_.Reserve(geometry_.block_keys * stride);
+      PackKF32(problem_.k, b_, key_head_, chunk.key_block * geometry_.block_keys,
+               geometry_.block_keys, stride, plain);
+      k = plain;
+    }
+    ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
+      float* t = ScoresOf(first);
+      const int64_t keys = (last - first) * kGroupKeys, at = RowOf(first) * stride;
+      if (pairs) {
+#if BITANCHOR_HAVE_BF16_DOT
+        bf16_dot::PairScores(q_pairs_, static_cast<const uint32_t*>(packed.k) + at, stride, keys,
+                             geometry_.k_steps, problem_.softmax_scale, t, masked ? nullptr : m_);
+#endif
+      } else if (masked) {
+        Scores<F32Multiply, false>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t,
+                                   nullptr);
       } else {
-        std::fill(block_, block_ + D_, 0.0f);
+        Scores<F32Multiply, true>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t, m_);
       }
-      for (size_t d = 0; d < D_; ++d) q_[d * Q + lane] = block_[d];
-    }
-  }
-
-  // Rows [begin, begin + count) of k or v to f32, `stride` apart.
-  void LoadKeys(const TensorView& tensor, int64_t b, int64_t key_head, size_t begin, size_t count,
-                size_t stride) {
-    for (size_t r = 0; r < count; ++r) {
-      LoadRow(tensor.dtype, tensor.Row(b, rows_.key[begin + r], key_head), D_, block_ + r * stride);
-    }
-  }
-
-  void ComputeScores(int64_t b, int64_t key_head) {
-    for (size_t begin = 0; begin < Rows(); begin += kRowsAtATime) {
-      const size_t count = std::min(kRowsAtATime, Rows() - begin);
-      LoadKeys(problem_.k, b, key_head, begin, count, D_);
-      // A ragged last tile computes rows nobody reads; they must only be there.
-      const size_t padded = (count + kTile - 1) / kTile * kTile;
-      std::fill(block_ + count * D_, block_ + padded * D_, 0.0f);
-      for (size_t r = 0; r < padded; r += kTile) {
-        Scores(TileSequence(), q_, block_ + r * D_, D_, problem_.softmax_scale,
-               t_ + (begin + r) * Q());
+      if (masked) {
+        for (int64_t group = first; group < last; ++group) TakeMaskedMaximum(group);
       }
-    }
+    });
   }
 
-  // The larger of best and row r's scores in the lanes that see it.
-  HWY_INLINE F32 GreaterScore(size_t r, size_t vector, F32 best) const {
-    const F32Tag d;
-    F32 t = hn::Load(d, t_ + r * Q() + vector * hn::Lanes(d));
-    if (rows_.lanes[r] != kAllLanes) {
-      const F32 lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-      t = hn::IfThenElse(LanesMask(rows_.lanes[r], vector), t, lowest);
-    }
-    return GreaterOf(t, best);
-  }
-
-  // m: the largest visible score of each lane. A NaN score is passed over here; its weight is NaN
-  // all the same, and so are then l, the LSE and every o_d, which is what a NaN maximum would have
-  // made them.
-  void ComputeMaximum() {
-    const F32Tag d;
-    const size_t N = hn::Lanes(d);
-    F32 m0 = hn::Set(d, -std::numeric_limits<float>::infinity()), m1 = m0, m2 = m0;
-    for (size_t r = 0; r < Rows(); ++r) {  // three chains at a time hide the latency
-      m0 = GreaterScore(r, 0, m0);
-      m1 = GreaterScore(r, 1, m1);
-      m2 = GreaterScore(r, 2, m2);
-    }
-    hn::Store(m0, d, m_);
-    hn::Store(m1, d, m_ + N);
-    hn::Store(m2, d, m_ + 2 * N);
-  }
-
-  void ComputeWeights() {
-    const F32Tag d;
-    const size_t N = hn::Lanes(d), Q = this->Q();
-    const bool round = recipe_.weights == WeightRounding::kBF16;
-    for (size_t vector = 0; vector < kVectors; ++vector) {
-      const F32 m = hn::Load(d, m_ + vector * N);
-      F32 l = hn::Zero(d);
-      for (size_t r = 0; r < Rows(); ++r) {
-        float* at = t_ + r * Q + vector * N;
-        const F32 p = Exp(hn::Sub(hn::Load(d, at), m));
-        if (rows_.lanes[r] == kAllLanes) {
-          l = hn::Add(l, p);
-        } else {
-          l = hn::IfThenElse(LanesMask(rows_.lanes[r], vector), hn::Add(l, p), l);
-        }
-        hn::Store(round ? RoundToBF16(p) : p, d, at);
-      }
-      hn::Store(l, d, l_ + vector * N);
-    }
-  }
-
-  void ComputeOutput(int64_t b, int64_t key_head) {
-    const size_t Q = this->Q();
-    std::fill(o_, o_ + D8_ * Q, 0.0f);
-    for (size_t r = 0; r < kRowsAtATime; ++r) {
-      std::fill(block_ + r * D8_ + D_, block_ + (r + 1) * D8_, 0.0f);
-    }
-    for (size_t begin = 0; begin < Rows(); begin += kRowsAtATime) {
-      const size_t count = std::min(kRowsAtATime, Rows() - begin);
-      LoadKeys(problem_.v, b, key_head, begin, count, D8_);
-      const uint64_t* lanes = &rows_.lanes[begin];
-      const bool masked =
-          std::any_of(lanes, lanes + count, [](uint64_t x) { return x != kAllLanes; });
-      const float* w = t_ + begin * Q;
-      for (size_t i = 0; i < D8_; i += kTile) {
-        if (masked) {
-          Outputs<true>(TileSequence(), w, block_ + i, D8_, lanes, count, o_ + i * Q);
-        } else {
-          Outputs<false>(TileSequence(), w, block_ + i, D8_, lanes, count, o_ + i * Q);
-        }
-      }
-    }
+  // Pass 2, when every score is there.
+  void ComputeWeightsAndOutput(const KeyChunk& chunk, const PackedBlock& packed) {
+    MagnitudeRange weights;
+    ComputeWeights(chunk, weights);
+    ComputeOutput(chunk, weights, packed);
   }
 
   // o / l, rounded once to the output's dtype. l is 0 only where no key is visible: then o = +0.
-  void Store(int64_t b, int64_t h, int64_t q0, int64_t nq, const MutableTensorView& o, float* lse) {
+  void Store(const MutableTensorView& o, float* lse) {
     const F32Tag d;
     const size_t N = hn::Lanes(d), Q = this->Q();
     for (size_t vector = 0; vector < kVectors; ++vector) {
       const F32 l = hn::Load(d, l_ + vector * N);
       const F32Mask none = hn::Eq(l, hn::Zero(d));  // not Ne: on NaN it differs by ISA
-      for (size_t i = 0; i < D_; ++i) {
+      for (int64_t i = 0; i < D_; ++i) {
         float* at = o_ + i * Q + vector * N;
         hn::Store(hn::IfThenZeroElse(none, hn::Div(hn::Load(d, at), l)), d, at);
       }
     }
-    const size_t size_bytes = DTypeBytes(o.dtype);
-    for (int64_t lane = 0; lane < nq; ++lane) {
-      std::byte* row = o.Row(b, q0 + lane, h);
-      for (size_t i = 0; i < D_; ++i) StoreRounded(o.dtype, row + i * size_bytes, o_[i * Q + lane]);
-      if (lse == nullptr) continue;
+    TransposeWords(o_, Q, dims_, Q, rows_, RowStride());
+    for (int64_t lane = 0; lane < nq_; ++lane) {
+      StoreRow(o.dtype, rows_ + lane * RowStride(), D_, o.Row(b_, q0_ + lane, h_));
+    }
+    if (lse == nullptr) return;
+    float* row = lse + (b_ * problem_.shape.Hq + h_) * problem_.shape.Sq + q0_;
+    for (int64_t lane = 0; lane < nq_; ++lane) {
       const float value = l_[lane] == 0.0f ? -std::numeric_limits<float>::infinity()
                                            : m_[lane] + number::Log(l_[lane]);
-      lse[(b * problem_.shape.Hq + h) * problem_.shape.Sq + q0 + lane] =
-          bitanchor::Canonical(value);
+      row[lane] = bitanchor::Canonical(value);
     }
   }
 
+ private:
+  size_t Q() const { return kVectors * hn::Lanes(F32Tag()); }
+  size_t RowStride() const { return dims_ + 4; }
+  bool PairsInScores() const { return geometry_.k_format == PackFormat::kPairs; }
+  bool PairsInOutput() const { return geometry_.v_format == PackFormat::kPairs; }
+  float* ScoresOf(int64_t group) const { return t_ + group * kGroupKeys * Q(); }
+  const KeyGroup& Group(int64_t group) const { return groups_.groups[group]; }
+  // Row of the key block at which a group begins.
+  int64_t RowOf(int64_t group) const { return Group(group).key % geometry_.block_keys; }
+
+  // Lanes past the last query hold zeros and are never stored.
+  void LoadQueries() {
+#if BITANCHOR_HAVE_BF16_DOT
+    if (PairsInScores()) {
+      q_loaded_ = false;
+      RangeOfPairs range;
+      uint32_t* words = reinterpret_cast<uint32_t*>(rows_);
+      const size_t stride = RowStride();
+      for (size_t lane = 0; lane < Q(); ++lane) {
+        uint32_t* row = words + lane * stride;
+        if (static_cast<int64_t>(lane) < nq_) {
+          HWY_ALIGN uint32_t packed[kMaxHeadDim / 2 + kMaxLanes];
+          PackRowPairs(problem_.q.Row(b_, q0_ + lane, h_), D_, packed, range);
+          std::copy(packed, packed + geometry_.k_steps, row);
+        } else {
+          std::fill(row, row + geometry_.k_steps, 0u);
+        }
+      }
+      q_range_ = range.Get();
+      TransposeWords(words, stride, Q(), geometry_.k_steps, q_pairs_, Q());
+      return;
+    }
+#endif
+    LoadQueriesF32();
+  }
+
+  void LoadQueriesF32() {
+    q_loaded_ = true;
+    for (size_t lane = 0; lane < Q(); ++lane) {
+      float* row = rows_ + lane * RowStride();
+      if (static_cast<int64_t>(lane) < nq_) {
+        LoadRow(problem_.q.dtype, problem_.q.Row(b_, q0_ + lane, h_), D_, row);
+      } else {
+        std::fill(row, row + D_, 0.0f);
+      }
+    }
+    TransposeWords(rows_, RowStride(), Q(), D_, q_, Q());
+  }
+
+  // Runs of groups of a chunk that neighbour each other and that all lanes see, or that not all do:
+  // calls run(first, last, masked).
+  template <typename Run>
+  HWY_INLINE void ForRuns(const KeyChunk& chunk, const Run& run) const {
+    for (int64_t first = chunk.begin, last; first < chunk.end; first = last) {
+      const bool masked = Group(first).lanes != kEveryone;
+      last = first + 1;
+      while (last < chunk.end && Group(last).key == Group(last - 1).key + kGroupKeys &&
+             (Group(last).lanes != kEveryone) == masked) {
+        ++last;
+      }
+      run(first, last, masked);
+    }
+  }
+
+  // m: the largest visible score of each lane. A NaN score is passed over; its weight is NaN all
+  // the same, and so are then l, the LSE and every o_d, which is what a NaN maximum would have made
+  // them.
+  void TakeMaskedMaximum(int64_t group) {
+    const F32Tag d;
+    const size_t N = hn::Lanes(d);
+    const F32 lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+    const uint64_t* lanes = &groups_.lanes[Group(group).lanes];
+    const float* t = ScoresOf(group);
+    for (int64_t n = 0; n < kGroupKeys; ++n) {
+      for (size_t vector = 0; vector < kVectors; ++vector, t += N) {
+        const F32 visible = hn::IfThenElse(LanesMask(lanes[n], vector), hn::Load(d, t), lowest);
+        float* at = m_ + vector * N;
+        hn::Store(GreaterOf(visible, hn::Load(d, at)), d, at);
+      }
+    }
+  }
+
+  // The weight of a score, and the row sum that takes it. Invisible: zero, which no sum notices;
+  // such a score may lie above the maximum, and its exponential is then anything.
+  template <bool kMasked>
+  HWY_INLINE F32 Weight(const float* t, F32 m, uint64_t lanes, size_t vector, F32& l) const {
+    const F32Tag d;
+    F32 p = ExpNonPositive(hn::Sub(hn::Load(d, t), m));
+    if constexpr (kMasked) p = hn::IfThenElseZero(LanesMask(lanes, vector), p);
+    l = hn::Add(l, p);
+    return p;
+  }
+
+  // The three vectors of m or l.
+  struct Stats {
+    F32 v0, v1, v2;
+  };
+  HWY_INLINE Stats LoadStats(const float* from) const {
+    const F32Tag d;
+    return {hn::Load(d, from), hn::Load(d, from + hn::Lanes(d)),
+            hn::Load(d, from + 2 * hn::Lanes(d))};
+  }
+  HWY_INLINE void StoreStats(const Stats& stats, float* to) const {
+    const F32Tag d;
+    hn::Store(stats.v0, d, to);
+    hn::Store(stats.v1, d, to + hn::Lanes(d));
+    hn::Store(stats.v2, d, to + 2 * hn::Lanes(d));
+  }
+
+  // In f32, in place.
+  template <bool kMasked, bool kRound>
+  HWY_INLINE void PlainWeights(float* t, const uint64_t* lanes, int64_t rows) {
+    const F32Tag d;
+    const size_t N = hn::Lanes(d);
+    const Stats m = LoadStats(m_);
+    Stats l = LoadStats(l_);
+    for (int64_t r = 0; r < rows; ++r, t += Q()) {
+      const uint64_t seen = kMasked ? lanes[r] : 0;
+      const F32 p0 = Weight<kMasked>(t, m.v0, seen, 0, l.v0);
+      const F32 p1 = Weight<kMasked>(t + N, m.v1, seen, 1, l.v1);
+      const F32 p2 = Weight<kMasked>(t + 2 * N, m.v2, seen, 2, l.v2);
+      hn::Store(kRound ? RoundCanonicalToBF16(p0) : p0, d, t);
+      hn::Store(kRound ? RoundCanonicalToBF16(p1) : p1, d, t + N);
+      hn::Store(kRound ? RoundCanonicalToBF16(p2) : p2, d, t + 2 * N);
+    }
+    StoreStats(l, l_);
+  }
+
+#if BITANCHOR_HAVE_BF16_DOT
+  // The weights of two neighbouring rows.
+  template <bool kMasked>
+  HWY_INLINE hn::Vec<U32Tag> WeightPair(const float* t, F32 m, const uint64_t* lanes, size_t vector,
+                                        F32& l) const {
+    const U32Tag d;
+    const F32 first = Weight<kMasked>(t, m, kMasked ? lanes[0] : 0, vector, l);
+    const F32 second = Weight<kMasked>(t + Q(), m, kMasked ? lanes[1] : 0, vector, l);
+    return hn::Or(hn::BitCast(d, RoundCanonicalToBF16(first)),
+                  hn::ShiftRight<16>(hn::BitCast(d, RoundCanonicalToBF16(second))));
+  }
+
+  // As pairs of bf16, row n holding those of rows 2n and 2n+1: writes never overtake reads.
+  template <bool kMasked>
+  HWY_INLINE MagnitudeRange PairWeights(const float* t, const uint64_t* lanes, int64_t rows,
+                                        uint32_t* pairs) {
+    const U32Tag d;
+    const size_t N = hn::Lanes(d);
+    const Stats m = LoadStats(m_);
+    Stats l = LoadStats(l_);
+    RangeOfPairs range;
+    for (int64_t r = 0; r < rows; r += 2, t += 2 * Q(), pairs += Q()) {
+      const uint64_t* seen = kMasked ? lanes + r : nullptr;
+      const auto w0 = WeightPair<kMasked>(t, m.v0, seen, 0, l.v0);
+      const auto w1 = WeightPair<kMasked>(t + N, m.v1, seen, 1, l.v1);
+      const auto w2 = WeightPair<kMasked>(t + 2 * N, m.v2, seen, 2, l.v2);
+      range.Take(w0);
+      range.Take(w1);
+      range.Take(w2);
+      hn::Store(w0, d, pairs);
+      hn::Store(w1, d, pairs + N);
+      hn::Store(w2, d, pairs + 2 * N);
+    }
+    StoreStats(l, l_);
+    return range.Get();
+  }
+#endif
+
+  template <bool kMasked>
+  HWY_INLINE void WeightsOfRun(int64_t first, int64_t last, MagnitudeRange& range) {
+    const uint64_t* lanes = kMasked ? &groups_.lanes[Group(first).lanes] : nullptr;
+    const int64_t rows = (last - first) * kGroupKeys;
+#if BITANCHOR_HAVE_BF16_DOT
+    if (PairsInOutput()) {
+      range.Merge(PairWeights<kMasked>(ScoresOf(first), lanes, rows, PairsOf(first)));
+      return;
+    }
+#endif
+    (void)range;
+    if (plan_.recipe.weights == WeightRounding::kBF16) {
+      PlainWeights<kMasked, true>(ScoresOf(first), lanes, rows);
+    } else {
+      PlainWeights<kMasked, false>(ScoresOf(first), lanes, rows);
+    }
+  }
+
+  // Masks of neighbouring masked groups stand one after the other in KeyGroups::lanes.
+  HWY_NOINLINE void ComputeWeights(const KeyChunk& chunk, MagnitudeRange& range) {
+    ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
+      if (masked) {
+        WeightsOfRun<true>(first, last, range);
+      } else {
+        WeightsOfRun<false>(first, last, range);
+      }
+    });
+  }
+
+  // The pairs of a group's weights take the first half of its scores' place.
+  uint32_t* PairsOf(int64_t group) const { return reinterpret_cast<uint32_t*>(ScoresOf(group)); }
+
+  // From pairs back to f32, from the last row down, in place.
+  void SplitPairs(int64_t first, int64_t rows) {
+    const U32Tag d;
+    uint32_t* pairs = PairsOf(first);
+    for (int64_t n = rows / 2 - 1; n >= 0; --n) {
+      for (size_t i = 0; i < Q(); i += hn::Lanes(d)) {
+        const auto pair = hn::Load(d, pairs + n * Q() + i);
+        hn::Store(hn::ShiftLeft<16>(pair), d, pairs + (2 * n + 1) * Q() + i);
+        hn::Store(hn::And(pair, hn::Set(d, 0xFFFF0000u)), d, pairs + 2 * n * Q() + i);
+      }
+    }
+  }
+
+  void ComputeOutput(const KeyChunk& chunk, const MagnitudeRange& weights,
+                     const PackedBlock& packed) {
+    constexpr int kLog2Terms = 32;  // more rows than any problem has
+    const bool pairs =
+        PairsInOutput() && o_by_pairs_ && PairsAreExact(weights, packed.v_range, kLog2Terms);
+    o_by_pairs_ = pairs;
+    const float* v = static_cast<const float*>(packed.v);
+    if (PairsInOutput() && !pairs) {
+      float* plain = plain_.Reserve(VTileStride(geometry_.block_keys) * dims_ / kTileDims);
+      PackVF32(problem_.v, b_, key_head_, chunk.key_block * geometry_.block_keys,
+               geometry_.block_keys, dims_, plain);
+      v = plain;
+    }
+    ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
+      const int64_t rows = (last - first) * kGroupKeys, row = RowOf(first);
+      if (pairs) {
+#if BITANCHOR_HAVE_BF16_DOT
+        bf16_dot::PairOutputs(PairsOf(first), static_cast<const uint32_t*>(packed.v),
+                              geometry_.VRows(), row / 2, rows / 2, dims_, o_);
+#endif
+        return;
+      }
+      if (PairsInOutput()) SplitPairs(first, rows);
+      const int64_t v_rows = geometry_.block_keys;
+      if (masked) {
+        Outputs<F32Multiply, true>(ScoresOf(first), v, v_rows, row, rows, dims_,
+                                   &groups_.lanes[Group(first).lanes], o_);
+      } else {
+        Outputs<F32Multiply, false>(ScoresOf(first), v, v_rows, row, rows, dims_, nullptr, o_);
+      }
+    });
+  }
+
+  const AttentionPlan& plan_;
   const AttentionProblem& problem_;
-  const AttentionRecipe& recipe_;
-  const KeyRows& rows_;
-  size_t D_, D8_;
-  float *q_, *t_, *block_, *o_, *m_, *l_;
+  const PackGeometry& geometry_;
+  AlignedBuffer<float>& plain_;
+  const KeyGroups& groups_;
+  const int64_t D_, dims_, b_, h_, key_head_, q0_, nq_;
+  float *q_, *t_, *rows_, *o_, *m_, *l_;
+  uint32_t* q_pairs_;
+  size_t next_ = 0;         // chunk of groups_
+  bool q_loaded_ = false;   // q_ holds the queries in f32
+  bool o_by_pairs_ = true;  // no sum of o has left the pairs yet
+  MagnitudeRange q_range_;
 };
 
 int64_t AttentionQueryBlock() { return kVectors * hn::Lanes(F32Tag()); }
 
-void AttentionForwardBlock(const AttentionProblem& problem, const AttentionRecipe& recipe,
-                           int64_t b, int64_t h, int64_t q0, int64_t nq, AttentionScratch& scratch,
-                           const MutableTensorView& o, float* lse) {
-  ForwardBlock(problem, recipe, scratch).Run(b, h, q0, nq, o, lse);
+// The task's query blocks all read key head `key_head` of batch b; scratch.blocks[n].groups are
+// those of blocks[n].
+void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head,
+                          std::span<const QueryBlock> blocks, AttentionScratch& scratch,
+                          const MutableTensorView& o, float* lse) {
+  const PackGeometry& geometry = plan.geometry;
+  std::vector<ForwardBlock> forward;
+  forward.reserve(blocks.size());
+  for (size_t n = 0; n < blocks.size(); ++n) {
+    forward.emplace_back(plan, b, blocks[n], scratch.blocks[n], scratch.plain);
+  }
+  float* memory = scratch.packs.Reserve(std::max(geometry.KWords(), geometry.VWords()));
+  for (const bool scores : {true, false}) {
+    for (int64_t key_block = 0; key_block < plan.KeyBlocks(); ++key_block) {
+      if (std::none_of(forward.begin(), forward.end(),
+                       [&](const ForwardBlock& block) { return block.SeesKeyBlock(key_block); })) {
+        continue;
+      }
+      PackedBlock packed{scores ? memory : nullptr, scores ? nullptr : memory, {}, {}};
+      PackKeyBlock(plan.problem, geometry, b, key_head, key_block, packed);
+      for (ForwardBlock& block : forward) {
+        const KeyChunk* chunk = block.NextChunk(key_block);
+        if (chunk == nullptr) continue;
+        if (scores) {
+          block.ComputeScores(*chunk, packed);
+        } else {
+          block.ComputeWeightsAndOutput(*chunk, packed);
+        }
+      }
+    }
+    for (ForwardBlock& block : forward) block.Rewind();
+  }
+  for (ForwardBlock& block : forward) block.Store(o, lse);
 }
 
 }  // namespace HWY_NAMESPACE

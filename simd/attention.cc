@@ -6,33 +6,66 @@
 #include "simd/attention-inl.h"
 
 #if HWY_ONCE
+#include "simd/bf16_dot.h"
 #include "simd/dispatch.h"
 #include "simd/parallel.h"
 
 namespace bitanchor::simd {
 
 HWY_EXPORT(AttentionQueryBlock);
-HWY_EXPORT(AttentionForwardBlock);
+HWY_EXPORT(AttentionForwardTask);
+
+namespace {
+
+// Query blocks of a task: they share packed keys, and each has its scores in memory, all together
+// within the bound unless one block's are more.
+constexpr int64_t kMostBlocks = 4;
+constexpr int64_t kScores_bytes = int64_t{12} << 20;
+
+PackGeometry Geometry(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                      const EngineOptions& options) {
+  const bool pairs = problem.dtype == DType::kBF16 && UsesBF16Dot(options.target);
+  const bool v_pairs = pairs && recipe.weights == WeightRounding::kBF16;
+  const int64_t keys = (options.key_block + kGroupKeys - 1) / kGroupKeys * kGroupKeys;
+  return {problem.shape, pairs ? PackFormat::kPairs : PackFormat::kF32,
+          v_pairs ? PackFormat::kPairs : PackFormat::kF32, keys};
+}
+
+}  // namespace
 
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const EngineOptions& options, const MutableTensorView& o, float* lse) {
-  const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
-  (void)Skv;
-  (void)Hkv;
-  (void)D;
+  const AttentionShape& shape = problem.shape;
+  const AttentionPlan plan{problem, recipe, Geometry(problem, recipe, options)};
   const int64_t block_q = BITANCHOR_DISPATCH(AttentionQueryBlock, options.target)();
-  const BlockClassifier classifier(problem.mask, block_q, options.key_block);
-  const int64_t blocks = classifier.QueryBlocks();
+  const BlockClassifier classifier(problem.mask, block_q, plan.geometry.block_keys);
+  const int64_t q_blocks = classifier.QueryBlocks(), group = shape.Hq / shape.Hkv;
+
+  // All query blocks of a key head, the group's heads one after the other, are cut into tasks:
+  // large ones, but several for every thread.
+  const int64_t blocks = group * q_blocks, heads = shape.B * shape.Hkv;
+  const int64_t at_once =
+      std::clamp<int64_t>(std::min(kScores_bytes / (4 * block_q * shape.Skv),
+                                   blocks * heads / (4 * int64_t{Workers(options)})),
+                          1, kMostBlocks);
+  const int64_t head_tasks = (blocks + at_once - 1) / at_once;
   std::vector<AttentionScratch> scratch(Workers(options));
-  // The last query blocks see the most keys in a causal mask: they start first.
-  ParallelFor(options, B * Hq * blocks, [&, Sq = Sq, Hq = Hq](int64_t task, int worker) {
-    const int64_t block = blocks - 1 - task % blocks, head = task / blocks;
-    const int64_t b = head / Hq, h = head % Hq;
+  ParallelFor(options, heads * head_tasks, [&](int64_t task, int worker) {
+    // The last query blocks see the most keys in a causal mask: they start first.
+    const int64_t head = task / head_tasks, first = (head_tasks - 1 - task % head_tasks) * at_once;
+    const int64_t b = head / shape.Hkv, key_head = head % shape.Hkv;
     AttentionScratch& mine = scratch[worker];
-    CollectKeyRows(problem.mask, classifier, b, block, block_q, options.key_block, mine.rows);
-    const int64_t q0 = block * block_q;
-    BITANCHOR_DISPATCH(AttentionForwardBlock, options.target)
-    (problem, recipe, b, h, q0, std::min(block_q, Sq - q0), mine, o, lse);
+    mine.blocks.resize(at_once);
+    std::vector<QueryBlock> task_blocks;
+    for (int64_t n = first; n < std::min(first + at_once, blocks); ++n) {
+      const int64_t block = n % q_blocks, q0 = block * block_q;
+      CollectKeyGroups(problem.mask, classifier, b, block, block_q, plan.geometry.block_keys,
+                       mine.blocks[task_blocks.size()].groups);
+      task_blocks.push_back(
+          {key_head * group + n / q_blocks, q0, std::min(block_q, shape.Sq - q0)});
+    }
+    BITANCHOR_DISPATCH(AttentionForwardTask, options.target)
+    (plan, b, key_head, task_blocks, mine, o, lse);
   });
 }
 

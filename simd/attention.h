@@ -11,8 +11,8 @@ namespace bitanchor::simd {
 
 // As scalar::AttentionForward: o [B, Sq, Hq, D] rounded once to o.dtype, lse [B, Hq, Sq] contiguous
 // or null; q and k are used as they are. Outputs must not alias inputs. Memory beyond inputs and
-// outputs: per thread about 48 rows of f32 scores over the keys that a block of queries sees, and
-// two key blocks.
+// outputs: per thread the f32 scores of a block of queries (at most 48) over the keys that they
+// see, or of a few blocks while those are small, and a key block or two.
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const EngineOptions& options, const MutableTensorView& o, float* lse);
 

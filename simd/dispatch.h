@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "simd/bf16_dot.h"
 
 // The entry of an HWY_EXPORTed table for `target` (0: the best this CPU supports).
 #define BITANCHOR_DISPATCH(FUNC_NAME, target) \
@@ -14,13 +15,20 @@
 
 namespace bitanchor::simd {
 
+// Asked once: the answer takes several CPUID, each of which a virtual machine may trap.
+inline int64_t SupportedTargets() {
+  static const int64_t targets = hwy::SupportedTargets();
+  return targets;
+}
+
 static inline size_t DispatchIndex(int64_t target) {
 #if HWY_TARGETS == HWY_STATIC_TARGET
   (void)target;
   return 0;
 #else
   hwy::ChosenTarget chosen;
-  chosen.Update(target != 0 ? target : hwy::SupportedTargets());
+  const bool best = target == 0 || target == kBF16DotLevel;
+  chosen.Update(best ? SupportedTargets() : target);
   return chosen.GetIndex();
 #endif
 }

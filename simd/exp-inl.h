@@ -1,15 +1,27 @@
 // Correctly rounded exp on lanes.
 //
-// Claim: Exp(x) == RN_f32(e^x) for every f32 x, on every target.
-// Argument: x = k ln2 + r with |r| <= 0.35. k has 8 bits and ln2's upper part 33, so their product
-// is exact in f64. So is its difference from x: where k is not 0, both are multiples of 2^-33 and
-// the difference is below
-// 1. r then errs by at most 2^-53 |k ln2lo| + ulp(r)/2 < 2^-53. The Taylor polynomial of degree 13
-// errs by r^14/14! < 2^-57; its Horner evaluation, fused or not, by less than 3 ulp of a result in
-// [0.7, 1.42]. So y = p 2^k errs by less than 2^-50 relative. Both ends y (1 +- 2^-48) are rounded
-// to f32 (one rounding, subnormals included); where they agree, that is the answer. Where not,
-// about once in 2^22 calls, the scalar function of lib/number decides, which is proved against MPFR
-// on its own. Checked: tests/simd/exp_test.cc (sample), exp_exhaustive_test.cc (all 2^32 inputs
+// Claim: Exp(x) == RN_f32(e^x) for every f32 x, on every target. There are two kernels; both end in
+// a rounding test, and what the test leaves undecided goes to the next more exact one.
+//
+// ExpNarrow, f32 at full width, for targets that can look up 32 floats in registers and have an
+// FMA: x = (32 K + k) ln2/32 + r, |r| <= 0.0109, and e^x = 2^K T[k] e^(r + d[k]) with the constants
+// of exp_table.h. n L1 is exact inside the FMA and so is x - n L1, a multiple of 2^-30 below 2^-6.
+// The sum is kept as hi + lo: hi = T + T r rounded, its exact remainder, and T times the rest of
+// the series, at most 2^-13. What is lost: rounding r + delta (2^-31 times r), three roundings near
+// 2^-38, and r^5/120 < 2^-39: together below kNarrowError = 2^-35, for T < 2. Where hi + lo -+
+// kNarrowError round to one f32, that is the answer: 2^K is exact for results that are normal. The
+// rest, about one vector in 100, and x outside [-87, 88], goes to
+//
+// ExpWide, f64: x = k ln2 + r with |r| <= 0.35. k has 8 bits and ln2's upper part 33, so their
+// product is exact in f64. So is its difference from x: where k is not 0, both are multiples of
+// 2^-33 and the difference is below 1. r then errs by at most 2^-53 |k ln2lo| + ulp(r)/2 < 2^-53.
+// The Taylor polynomial of degree 13 errs by r^14/14! < 2^-57; its Horner evaluation, fused or not,
+// by less than 3 ulp of a result in [0.7, 1.42]. So y = p 2^k errs by less than 2^-50 relative.
+// Both ends y (1 +- 2^-48) are rounded to f32 (one rounding, subnormals included); where they
+// agree, that is the answer. Where not, about once in 2^22 calls, the scalar function of lib/number
+// decides, which is proved against MPFR on its own.
+//
+// Checked: tests/simd/elementary_test.cc (sample), elementary_exhaustive_test.cc (all 2^32 inputs
 // against lib/number).
 
 #if defined(BITANCHOR_SIMD_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -19,6 +31,7 @@
 #define BITANCHOR_SIMD_EXP_INL_H_
 #endif
 
+#include "simd/exp_table.h"
 #include "simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -67,7 +80,7 @@ HWY_NOINLINE inline F32 ExpDecide(F32 x, F32 low, F32 high) {
   return hn::Load(d, a);
 }
 
-HWY_INLINE F32 Exp(F32 x) {
+HWY_INLINE F32 ExpWide(F32 x) {
   const F32Tag d;
   const U32Tag du;
   // Below -110 the result is 0, above 89 it is Inf, as at those ends. Comparisons keep NaN.
@@ -84,6 +97,65 @@ HWY_INLINE F32 Exp(F32 x) {
   }
   return hn::IfThenElse(hn::IsNaN(x), NaN(), low);
 }
+
+#if BITANCHOR_HAVE_LOOKUP32
+
+constexpr float kNarrowError = 0x1p-35f;
+
+// The lanes of x that the narrow kernel left open (`open`), `answer` for the others. Results that
+// vanish are common where scores are far apart, so they are not worth the wide kernel.
+HWY_NOINLINE inline F32 ExpReconsider(F32 x, F32Mask open, F32 answer) {
+  const F32Tag d;
+  const F32Mask vanishes = hn::Lt(x, hn::Set(d, -104.0f));  // e^-104 < 2^-150
+  answer = hn::IfThenZeroElse(vanishes, answer);
+  open = hn::AndNot(vanishes, open);
+  if (hn::AllFalse(d, open)) return answer;
+  return hn::IfThenElse(open, ExpWide(x), answer);
+}
+
+// in_range: x is a number in [-87, 88].
+HWY_INLINE F32 ExpNarrow(F32 x, F32Mask in_range) {
+  const F32Tag d;
+  const U32Tag du;
+  const F32 shifter = hn::Set(d, 0x1.8p23f);  // adding it rounds to an integer held in the low bits
+  const F32 shifted = hn::MulAdd(x, hn::Set(d, kExpSteps), shifter);
+  const F32 n = hn::Sub(shifted, shifter);
+  const F32 r = hn::NegMulAdd(n, hn::Set(d, kExpStepHigh), x);
+  const auto bits = hn::BitCast(du, shifted);
+  const F32 power = Lookup32(kExpPower, bits);
+  const F32 delta = hn::NegMulAdd(n, hn::Set(d, kExpStepLow), Lookup32(kExpMissing, bits));
+  const F32 s = hn::Add(r, delta);
+  F32 series = hn::MulAdd(s, hn::Set(d, 1.0f / 24), hn::Set(d, 1.0f / 6));
+  series = hn::MulAdd(series, s, hn::Set(d, 0.5f));
+  series = hn::MulAdd(series, hn::Mul(s, s), delta);
+  const F32 hi = hn::MulAdd(power, r, power);
+  const F32 remainder = hn::MulAdd(power, r, hn::Sub(power, hi));
+  const F32 lo = hn::MulAdd(power, series, remainder);
+  const F32 low = hn::Add(hi, hn::Sub(lo, hn::Set(d, kNarrowError)));
+  const F32 high = hn::Add(hi, hn::Add(lo, hn::Set(d, kNarrowError)));
+  // K stands above the five bits of k; what lies above K is shifted out.
+  const auto exponent = hn::And(hn::ShiftLeft<18>(bits), hn::Set(du, 0xFF800000u));
+  const F32 answer = hn::BitCast(d, hn::Add(hn::BitCast(du, low), exponent));
+  const F32Mask decided = hn::And(hn::Eq(low, high), in_range);
+  if (HWY_UNLIKELY(!hn::AllTrue(d, decided))) return ExpReconsider(x, hn::Not(decided), answer);
+  return answer;
+}
+
+HWY_INLINE F32 Exp(F32 x) {
+  const F32Tag d;
+  const F32Mask above = hn::Gt(x, hn::Set(d, -87.0f)), below = hn::Lt(x, hn::Set(d, 88.0f));
+  return ExpNarrow(x, hn::And(above, below));
+}
+
+// The same for x that is known to be 0 or less, or NaN.
+HWY_INLINE F32 ExpNonPositive(F32 x) { return ExpNarrow(x, hn::Gt(x, hn::Set(F32Tag(), -87.0f))); }
+
+#else
+
+HWY_INLINE F32 Exp(F32 x) { return ExpWide(x); }
+HWY_INLINE F32 ExpNonPositive(F32 x) { return ExpWide(x); }
+
+#endif  // BITANCHOR_HAVE_LOOKUP32
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bitanchor::simd

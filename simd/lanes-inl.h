@@ -106,26 +106,49 @@ HWY_INLINE F32 Fma(F32 a, F32 b, F32 c) {
 }
 #endif
 
-// Larger of the two by comparison: a NaN in `candidate` is not taken, in `best` it stays.
+// Larger of the two by comparison: a NaN in `candidate` is not taken, in `best` it stays; of two
+// zeros `best` is taken. x86's max instruction is defined as that comparison.
 HWY_INLINE F32 GreaterOf(F32 candidate, F32 best) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  return hn::Max(candidate, best);
+#else
   return hn::IfThenElse(hn::Gt(candidate, best), candidate, best);
+#endif
 }
 
-// RN_bf16 as an f32 value; NaN becomes a NaN. Integer arithmetic: subnormals kept.
-HWY_INLINE F32 RoundToBF16(F32 v) {
-  const F32Tag d;
+// RN_bf16 as an f32 value, of numbers, infinities and the canonical NaN. Integer arithmetic:
+// subnormals kept.
+HWY_INLINE F32 RoundCanonicalToBF16(F32 v) {
   const U32Tag du;
   const auto bits = hn::BitCast(du, v);
   const auto lsb = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto rounded =
-      hn::And(hn::Add(bits, hn::Add(lsb, hn::Set(du, 0x7FFFu))), hn::Set(du, 0xFFFF0000u));
-  return hn::IfThenElse(hn::IsNaN(v), hn::Set(d, ToF32(BF16{0x7FC0})), hn::BitCast(d, rounded));
+  const auto rounded = hn::Add(bits, hn::Add(lsb, hn::Set(du, 0x7FFFu)));
+  return hn::BitCast(F32Tag(), hn::And(rounded, hn::Set(du, 0xFFFF0000u)));
+}
+
+// RN_bf16 as an f32 value; any NaN becomes the canonical one.
+HWY_INLINE F32 RoundToBF16(F32 v) {
+  const F32 nan = hn::Set(F32Tag(), ToF32(BF16{0x7FC0}));
+  return hn::IfThenElse(hn::IsNaN(v), nan, RoundCanonicalToBF16(v));
 }
 
 HWY_INLINE F32 Canonical(F32 v) {
   const F32Tag d;
   return hn::IfThenElse(hn::IsNaN(v), hn::BitCast(d, hn::Set(U32Tag(), 0x7FC00000u)), v);
 }
+
+#undef BITANCHOR_HAVE_LOOKUP32
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 && HWY_NATIVE_FMA
+#define BITANCHOR_HAVE_LOOKUP32 1
+// table[index mod 32] in every lane; table is 64-byte aligned.
+HWY_INLINE F32 Lookup32(const float* HWY_RESTRICT table, hn::Vec<U32Tag> index) {
+  const F32Tag d;
+  return F32{
+      _mm512_permutex2var_ps(hn::Load(d, table).raw, index.raw, hn::Load(d, table + 16).raw)};
+}
+#else
+#define BITANCHOR_HAVE_LOOKUP32 0
+#endif
 
 HWY_INLINE F32 NaN() { return hn::BitCast(F32Tag(), hn::Set(U32Tag(), 0x7FC00000u)); }
 

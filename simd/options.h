@@ -8,9 +8,9 @@
 namespace bitanchor::simd {
 
 struct EngineOptions {
-  int threads = 0;         // 0: one per core. 1: a plain loop that never touches oneTBB
-  int64_t target = 0;      // 0: the best; else a value of targets.h
-  int64_t key_block = 64;  // keys classified (full, partial, empty) and converted at a time
+  int threads = 0;          // 0: one per core. 1: a plain loop that never touches oneTBB
+  int64_t target = 0;       // 0: the best; else a value of targets.h
+  int64_t key_block = 128;  // keys classified and packed at a time; rounded up to a multiple of 8
   // Called now and then with (done, total) tasks, from any one thread at a time. May be empty.
   std::function<void(int64_t, int64_t)> progress;
 };

@@ -27,15 +27,33 @@ HWY_INLINE void LoadRow(DType dtype, const std::byte* HWY_RESTRICT in, size_t co
     const U32Tag du;
     const hn::Rebind<uint16_t, U32Tag> dh;
     const size_t lanes = hn::Lanes(d);
-    HWY_ALIGN uint16_t half[kMaxLanes];
+    const auto* half = reinterpret_cast<const uint16_t*>(in);  // only for unaligned vector loads
     for (; i + lanes <= count; i += lanes) {
-      std::memcpy(half, in + 2 * i, lanes * sizeof(uint16_t));  // becomes one unaligned load
-      const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::Load(dh, half)));
+      const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, half + i)));
       hn::StoreU(hn::BitCast(d, bits), d, out + i);
     }
   }
   const size_t size_bytes = DTypeBytes(dtype);
   for (; i < count; ++i) out[i] = LoadF32(dtype, in + size_bytes * i);
+}
+
+// `count` f32, each rounded once to dtype, nearest-even, NaN canonical; `out` need not be aligned.
+HWY_INLINE void StoreRow(DType dtype, const float* HWY_RESTRICT in, size_t count,
+                         std::byte* HWY_RESTRICT out) {
+  size_t i = 0;
+  if (dtype == DType::kBF16) {
+    const F32Tag d;
+    const U32Tag du;
+    const hn::Rebind<uint16_t, U32Tag> dh;
+    const size_t lanes = hn::Lanes(d);
+    auto* half = reinterpret_cast<uint16_t*>(out);  // only for unaligned vector stores
+    for (; i + lanes <= count; i += lanes) {
+      const auto bits = hn::ShiftRight<16>(hn::BitCast(du, RoundToBF16(hn::LoadU(d, in + i))));
+      hn::StoreU(hn::TruncateTo(dh, bits), dh, half + i);
+    }
+  }
+  const size_t size_bytes = DTypeBytes(dtype);
+  for (; i < count; ++i) StoreRounded(dtype, out + size_bytes * i, in[i]);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,11 +1,12 @@
-// Aligned, growing f32 buffers that a worker keeps between tasks.
+// Aligned, growing buffers that a worker keeps between tasks.
 #ifndef BITANCHOR_SIMD_SCRATCH_H_
 #define BITANCHOR_SIMD_SCRATCH_H_
 
 #include <cstddef>
+#include <vector>
 
 #include "hwy/aligned_allocator.h"
-#include "simd/key_rows.h"
+#include "simd/key_groups.h"
 
 namespace bitanchor::simd {
 
@@ -15,6 +16,7 @@ class AlignedBuffer {
   // At least `size` elements; what was there before is lost when it grows.
   T* Reserve(size_t size) {
     if (size > size_) {
+      data_.reset();  // never both at once
       data_ = hwy::AllocateAligned<T>(size);
       size_ = size;
     }
@@ -26,10 +28,16 @@ class AlignedBuffer {
   size_t size_ = 0;
 };
 
-// One worker's memory for attention; see attention-inl.h for the shapes.
+// What one block of queries needs while it is worked on; see attention-inl.h for the shapes.
+struct QueryBlockScratch {
+  KeyGroups groups;
+  AlignedBuffer<float> q, scores, rows, sums, stats;
+};
+
+// One worker's memory for attention.
 struct AttentionScratch {
-  KeyRows rows;
-  AlignedBuffer<float> q, scores, block, sums, stats;
+  std::vector<QueryBlockScratch> blocks;  // of the task's query blocks
+  AlignedBuffer<float> packs, plain;      // one key block; one more, in f32
 };
 
 }  // namespace bitanchor::simd

@@ -16,18 +16,31 @@ int64_t ThisTarget() { return HWY_TARGET; }
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <algorithm>
+
 #include "simd/dispatch.h"
 
 namespace bitanchor::simd {
 
 HWY_EXPORT(ThisTarget);
 
+namespace {
+constexpr const char* kBF16DotName = "AVX3_BF16";
+}  // namespace
+
 std::vector<Target> Targets() {
   std::vector<Target> targets;
-  const int64_t usable = hwy::SupportedTargets() & HWY_TARGETS;
+  const int64_t usable = SupportedTargets() & HWY_TARGETS;
   for (int bit = 0; bit < 63; ++bit) {  // lower bits are better targets
     const int64_t target = int64_t{1} << bit;
     if (usable & target) targets.push_back({hwy::TargetName(target), target});
+  }
+  if (BF16DotExact()) {
+    const auto slower = [](const Target& target) {
+      return UsesBF16Dot(0) || target.bit > HWY_AVX3;
+    };
+    targets.insert(std::find_if(targets.begin(), targets.end(), slower),
+                   {kBF16DotName, kBF16DotLevel});
   }
   return targets;
 }
@@ -40,6 +53,7 @@ int64_t TargetFromName(std::string_view name) {
 }
 
 std::string RunningTarget(int64_t target) {
+  if (UsesBF16Dot(target)) return kBF16DotName;
   return hwy::TargetName(BITANCHOR_DISPATCH(ThisTarget, target)());
 }
 

@@ -10,8 +10,9 @@
 namespace bitanchor::simd {
 
 struct Target {
-  std::string name;  // Highway's: "AVX3", "AVX2", "SSE4", "NEON", ...
-  int64_t bit;       // for EngineOptions::target
+  std::string
+      name;     // Highway's: "AVX3", "AVX2", "SSE4", "NEON", ...; ours: "AVX3_BF16", bf16_dot.h
+  int64_t bit;  // for EngineOptions::target
 };
 
 std::vector<Target> Targets();                  // best first; never empty

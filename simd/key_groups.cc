@@ -1,6 +1,7 @@
-#include "simd/key_rows.h"
+#include "simd/key_groups.h"
 
 #include <algorithm>
+#include <array>
 
 namespace bitanchor::simd {
 namespace {
@@ -14,6 +15,23 @@ uint64_t BitRange(int64_t begin, int64_t end) {
   return below_end & ~((uint64_t{1} << begin) - 1);
 }
 
+// A group of a block that is not fully visible.
+void AddPartialGroup(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64_t key,
+                     KeyGroups& out) {
+  const uint64_t everyone = BitRange(0, nq);
+  std::array<uint64_t, kGroupKeys> lanes = {};
+  bool any = false, all = true;
+  for (int64_t n = 0; n < kGroupKeys; ++n) {
+    const uint64_t seen = key + n < mask.Skv ? VisibleLanes(mask, b, q0, nq, key + n) : uint64_t{0};
+    lanes[n] = seen == everyone ? kAllLanes : seen;
+    any |= seen != 0;
+    all &= seen == everyone;
+  }
+  if (!any) return;
+  out.groups.push_back({key, all ? kEveryone : static_cast<int64_t>(out.lanes.size())});
+  if (!all) out.lanes.insert(out.lanes.end(), lanes.begin(), lanes.end());
+}
+
 }  // namespace
 
 uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64_t j) {
@@ -21,7 +39,7 @@ uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64
   const int64_t at = q0 + mask.Offset();  // lane i stands at key at + i
   const int64_t begin = spec.causal ? j - at : 0;
   const int64_t end = spec.window_keys ? std::min(nq, j - at + *spec.window_keys) : nq;
-  uint64_t lanes = BitRange(begin, end);
+  uint64_t lanes = BitRange(begin, std::min(end, nq));
   if (spec.rule == MaskRule::kFull || lanes == 0) return lanes;
   const int64_t key_id = mask.k_ids[b * mask.Skv + j];
   if (spec.rule == MaskRule::kAnchor && key_id == 0) return lanes;
@@ -31,22 +49,26 @@ uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64
   return lanes & same;
 }
 
-void CollectKeyRows(const Mask& mask, const BlockClassifier& classifier, int64_t b,
-                    int64_t query_block, int64_t block_q, int64_t block_k, KeyRows& rows) {
-  rows.key.clear();
-  rows.lanes.clear();
+void CollectKeyGroups(const Mask& mask, const BlockClassifier& classifier, int64_t b,
+                      int64_t query_block, int64_t block_q, int64_t block_k, KeyGroups& out) {
+  out.groups.clear();
+  out.lanes.clear();
+  out.chunks.clear();
   const int64_t q0 = query_block * block_q, nq = std::min(block_q, mask.Sq - q0);
-  const uint64_t everyone = BitRange(0, nq);
   for (int64_t block = 0; block < classifier.KeyBlocks(); ++block) {
     const BlockKind kind = classifier.Classify(b, query_block, block);
     if (kind == BlockKind::kEmpty) continue;
+    const auto first = static_cast<int64_t>(out.groups.size());
     const int64_t begin = block * block_k, end = std::min(begin + block_k, mask.Skv);
-    for (int64_t j = begin; j < end; ++j) {
-      const uint64_t lanes = kind == BlockKind::kFull ? everyone : VisibleLanes(mask, b, q0, nq, j);
-      if (lanes == 0) continue;
-      rows.key.push_back(j);
-      rows.lanes.push_back(lanes == everyone ? kAllLanes : lanes);
+    for (int64_t key = begin; key < end; key += kGroupKeys) {
+      if (kind == BlockKind::kFull && key + kGroupKeys <= end) {
+        out.groups.push_back({key, kEveryone});
+      } else {
+        AddPartialGroup(mask, b, q0, nq, key, out);
+      }
     }
+    const auto last = static_cast<int64_t>(out.groups.size());
+    if (last > first) out.chunks.push_back({block, first, last});
   }
 }
 

@@ -1,0 +1,49 @@
+// The keys that a block of queries has to look at: aligned groups of eight, in ascending order,
+// each with the lanes that see each of its keys.
+#ifndef BITANCHOR_SIMD_KEY_GROUPS_H_
+#define BITANCHOR_SIMD_KEY_GROUPS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/problem/blocks.h"
+#include "lib/problem/mask.h"
+
+namespace bitanchor::simd {
+
+constexpr int64_t kGroupKeys = 8;
+constexpr uint64_t kAllLanes = ~uint64_t{0};
+
+struct KeyGroup {
+  int64_t key;    // the first of its keys, a multiple of kGroupKeys; the last may lie past the end
+  int64_t lanes;  // kEveryone, or where in KeyGroups::lanes its eight masks begin
+};
+constexpr int64_t kEveryone = -1;
+
+// Groups [begin, end) lie in one key block.
+struct KeyChunk {
+  int64_t key_block;
+  int64_t begin, end;
+};
+
+struct KeyGroups {
+  std::vector<KeyGroup> groups;  // ascending; groups that no lane sees are left out
+  // Bit i: query q0 + i sees the key; kAllLanes where every query of the block does.
+  std::vector<uint64_t> lanes;
+  std::vector<KeyChunk> chunks;  // ascending, at most one a key block
+
+  int64_t Rows() const { return static_cast<int64_t>(groups.size()) * kGroupKeys; }
+};
+
+// Bit i: query q0 + i (i < nq <= 64) of batch b sees key j. Mask::Visible for a whole block at
+// once.
+uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64_t j);
+
+// The groups of query block `query_block` of `classifier` (block_q queries by block_k keys, a
+// multiple of kGroupKeys). Empty blocks are not visited.
+void CollectKeyGroups(const Mask& mask, const BlockClassifier& classifier, int64_t b,
+                      int64_t query_block, int64_t block_q, int64_t block_k, KeyGroups& out);
+
+}  // namespace bitanchor::simd
+
+#endif  // BITANCHOR_SIMD_KEY_GROUPS_H_
