@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "simd/attention.cc"
 #include "hwy/foreach_target.h"
 #include "simd/attention-inl.h"
+#include "simd/decode-inl.h"
 
 #if HWY_ONCE
 #include "simd/bf16_dot.h"
@@ -14,13 +15,14 @@ namespace bitanchor::simd {
 
 HWY_EXPORT(AttentionQueryBlock);
 HWY_EXPORT(AttentionForwardTask);
+HWY_EXPORT(AttentionDecodeTask);
 
 namespace {
 
 // Query blocks of a task: they share packed keys, and each has its scores in memory, all together
 // within the bound unless one block's are more.
 constexpr int64_t kMostBlocks = 4;
-constexpr int64_t kScores_bytes = int64_t{12} << 20;
+constexpr int64_t kScores_bytes = int64_t{16} << 20;
 
 PackGeometry Geometry(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const EngineOptions& options) {
@@ -31,12 +33,45 @@ PackGeometry Geometry(const AttentionProblem& problem, const AttentionRecipe& re
           v_pairs ? PackFormat::kPairs : PackFormat::kF32, keys};
 }
 
+// Queries up to which lanes are better spent on keys.
+constexpr int64_t kMostDecodeQueries = 15;
+constexpr int64_t kMostUnits = 8;
+
+void Decode(const AttentionPlan& plan, const EngineOptions& options, const MutableTensorView& o,
+            float* lse) {
+  const AttentionShape& shape = plan.problem.shape;
+  // Rows of a key head that go together, as many as the bound allows; then key heads.
+  const int64_t rows = shape.Hq / shape.Hkv * shape.Sq, row_bytes = 4 * shape.Skv;
+  const int64_t most_rows = std::max<int64_t>(8, kScores_bytes / row_bytes / 8 * 8);
+  std::vector<DecodeUnit> units;
+  for (int64_t b = 0; b < shape.B; ++b) {
+    for (int64_t first = 0; first < rows; first += most_rows) {
+      for (int64_t head = 0; head < shape.Hkv; ++head) {
+        units.push_back({b, head, first, std::min(most_rows, rows - first)});
+      }
+    }
+  }
+  const auto count = static_cast<int64_t>(units.size());
+  const int64_t fair = (count + Workers(options) - 1) / Workers(options);
+  const int64_t at_once = std::clamp<int64_t>(
+      std::min(fair, kScores_bytes / (row_bytes * std::min(most_rows, rows))), 1, kMostUnits);
+  std::vector<std::vector<DecodeScratch>> scratch(Workers(options));
+  ParallelFor(options, (count + at_once - 1) / at_once, [&](int64_t task, int worker) {
+    const int64_t first = task * at_once;
+    scratch[worker].resize(at_once);
+    BITANCHOR_DISPATCH(AttentionDecodeTask, options.target)
+    (plan, std::span(units).subspan(first, std::min(at_once, count - first)), scratch[worker], o,
+     lse);
+  });
+}
+
 }  // namespace
 
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const EngineOptions& options, const MutableTensorView& o, float* lse) {
   const AttentionShape& shape = problem.shape;
   const AttentionPlan plan{problem, recipe, Geometry(problem, recipe, options)};
+  if (shape.Sq <= kMostDecodeQueries) return Decode(plan, options, o, lse);
   const int64_t block_q = BITANCHOR_DISPATCH(AttentionQueryBlock, options.target)();
   const BlockClassifier classifier(problem.mask, block_q, plan.geometry.block_keys);
   const int64_t q_blocks = classifier.QueryBlocks(), group = shape.Hq / shape.Hkv;

@@ -20,6 +20,11 @@ struct AttentionPlan {
   }
 };
 
+// Rows [first_row, first_row + rows) of one key head, row = head in group x Sq + query.
+struct DecodeUnit {
+  int64_t b, key_head, first_row, rows;
+};
+
 // A block of queries of one query head.
 struct QueryBlock {
   int64_t h, q0, nq;

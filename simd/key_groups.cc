@@ -49,6 +49,23 @@ uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64
   return lanes & same;
 }
 
+uint64_t VisibleKeys(const Mask& mask, int64_t b, int64_t i, int64_t j0, int64_t nk) {
+  const MaskSpec& spec = mask.spec;
+  const int64_t at = i + mask.Offset();
+  const int64_t end = spec.causal ? std::min(nk, at + 1 - j0) : nk;
+  const int64_t begin = spec.window_keys ? at + 1 - *spec.window_keys - j0 : 0;
+  const uint64_t keys = BitRange(begin, end);
+  if (spec.rule == MaskRule::kFull || keys == 0) return keys;
+  const int64_t q_id = mask.q_ids[b * mask.Sq + i];
+  const int64_t* k_ids = &mask.k_ids[b * mask.Skv + j0];
+  uint64_t allowed = 0;
+  for (int64_t n = 0; n < nk; ++n) {
+    const bool anchor = spec.rule == MaskRule::kAnchor && k_ids[n] == 0;
+    allowed |= uint64_t{anchor || k_ids[n] == q_id} << n;
+  }
+  return keys & allowed;
+}
+
 void CollectKeyGroups(const Mask& mask, const BlockClassifier& classifier, int64_t b,
                       int64_t query_block, int64_t block_q, int64_t block_k, KeyGroups& out) {
   out.groups.clear();

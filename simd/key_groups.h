@@ -39,6 +39,9 @@ struct KeyGroups {
 // once.
 uint64_t VisibleLanes(const Mask& mask, int64_t b, int64_t q0, int64_t nq, int64_t j);
 
+// Bit n: query i of batch b sees key j0 + n (n < nk <= 64).
+uint64_t VisibleKeys(const Mask& mask, int64_t b, int64_t i, int64_t j0, int64_t nk);
+
 // The groups of query block `query_block` of `classifier` (block_q queries by block_k keys, a
 // multiple of kGroupKeys). Empty blocks are not visited.
 void CollectKeyGroups(const Mask& mask, const BlockClassifier& classifier, int64_t b,

@@ -20,14 +20,17 @@ namespace HWY_NAMESPACE {
 
 // Rows of a head may lie far apart, where no hardware looks ahead.
 HWY_INLINE void PrefetchRow(const TensorView& tensor, int64_t b, int64_t head, int64_t key) {
-  constexpr int64_t kRowsAhead = 12, kLine_bytes = 64;
-  if (key + kRowsAhead >= tensor.shape[1]) return;
-  const std::byte* row = tensor.Row(b, key + kRowsAhead, head);
+  constexpr int64_t kLine_bytes = 64;
+  if (key >= tensor.shape[1]) return;
+  const std::byte* row = tensor.Row(b, key, head);
   const int64_t row_bytes = tensor.shape[3] * static_cast<int64_t>(DTypeBytes(tensor.dtype));
   for (int64_t at = 0; at < row_bytes; at += kLine_bytes) hwy::Prefetch(row + at);
 }
 
-// Row `key` of k or v as f32 with zeros up to `dims`; all zeros past the last key.
+constexpr int64_t kRowsAhead = 24;
+
+// Row `key` of k or v as f32 with zeros up to `dims`; all zeros past the last key. A later row is
+// asked for.
 HWY_INLINE void LoadPaddedRow(const TensorView& tensor, int64_t b, int64_t head, int64_t key,
                               int64_t dims, float* out) {
   const int64_t D = tensor.shape[3];
@@ -35,7 +38,7 @@ HWY_INLINE void LoadPaddedRow(const TensorView& tensor, int64_t b, int64_t head,
     std::fill(out, out + dims, 0.0f);
     return;
   }
-  PrefetchRow(tensor, b, head, key);
+  PrefetchRow(tensor, b, head, key + kRowsAhead);
   LoadRow(tensor.dtype, tensor.Row(b, key, head), D, out);
   std::fill(out + D, out + dims, 0.0f);
 }
@@ -123,7 +126,7 @@ HWY_INLINE MagnitudeRange PackKPairs(const TensorView& k, int64_t b, int64_t hea
   const int64_t Skv = k.shape[1], D = k.shape[3];
   for (int64_t n = 0; n < geometry.block_keys; ++n, out += geometry.k_stride) {
     if (key + n < Skv) {
-      PrefetchRow(k, b, head, key + n);
+      PrefetchRow(k, b, head, key + n + kRowsAhead);
       PackRowPairs(k.Row(b, key + n, head), D, out, range);
     } else {
       std::fill(out, out + geometry.k_steps, 0u);
@@ -145,7 +148,7 @@ HWY_INLINE MagnitudeRange PackVPairs(const TensorView& v, int64_t b, int64_t hea
   for (int64_t n = 0; n < geometry.VRows(); ++n) {
     for (int64_t half = 0; half < 2; ++half) {
       if (key + 2 * n + half < Skv) {
-        PrefetchRow(v, b, head, key + 2 * n + half);
+        PrefetchRow(v, b, head, key + 2 * n + half + kRowsAhead);
         std::memcpy(rows[half], v.Row(b, key + 2 * n + half, head), sizeof(uint16_t) * D);
       } else {
         std::fill(rows[half], rows[half] + D, uint16_t{0});

@@ -34,6 +34,12 @@ struct QueryBlockScratch {
   AlignedBuffer<float> q, scores, rows, sums, stats;
 };
 
+// What one unit of a decode needs; see decode-inl.h.
+struct DecodeScratch {
+  std::vector<uint64_t> visible;
+  AlignedBuffer<float> q, scores, keys, values, weights, sums, stats;
+};
+
 // One worker's memory for attention.
 struct AttentionScratch {
   std::vector<QueryBlockScratch> blocks;  // of the task's query blocks
