@@ -3,14 +3,15 @@
 // Claim: Exp(x) == RN_f32(e^x) for every f32 x, on every target. There are two kernels; both end in
 // a rounding test, and what the test leaves undecided goes to the next more exact one.
 //
-// ExpNarrow, f32 at full width, for targets that can look up 32 floats in registers and have an
-// FMA: x = (32 K + k) ln2/32 + r, |r| <= 0.0109, and e^x = 2^K T[k] e^(r + d[k]) with the constants
-// of exp_table.h. n L1 is exact inside the FMA and so is x - n L1, a multiple of 2^-30 below 2^-6.
-// The sum is kept as hi + lo: hi = T + T r rounded, its exact remainder, and T times the rest of
-// the series, at most 2^-13. What is lost: rounding r + delta (2^-31 times r), three roundings near
-// 2^-38, and r^5/120 < 2^-39: together below kNarrowError = 2^-35, for T < 2. Where hi + lo -+
-// kNarrowError round to one f32, that is the answer: 2^K is exact for results that are normal. The
-// rest, about one vector in 100, and x outside [-87, 88], goes to
+// ExpNarrow, f32 at full width, for targets that can look up 32 or 8 floats in registers and have
+// an FMA: with a table of 2^B floats, x = (2^B K + k) ln2/2^B + r, |r| <= ln2/2^(B+1), and e^x =
+// 2^K T[k] e^(r + d[k]) with the constants of exp_table.h. n L1 is exact inside the FMA and so is x
+// - n L1, a multiple of 2^-30 below 2^-4. The sum is kept as hi + lo: hi = T + T r rounded, its
+// exact remainder, and T times the rest of the series. What is lost: rounding r + delta (half an
+// ulp, times r), three roundings of a rest below 2^-13 (B = 5) or 2^-10 (B = 3), and the series'
+// next term; T < 2. Over every x in [-87, 88] the most is 2^-35.1 and 2^-31.2, below kNarrowError =
+// 2^-35 and 2^-31. Where hi + lo -+ kNarrowError round to one f32, that is the answer: 2^K is exact
+// for results that are normal. The rest, about one vector in 100 or 30, and other x, goes to
 //
 // ExpWide, f64: x = k ln2 + r with |r| <= 0.35. k has 8 bits and ln2's upper part 33, so their
 // product is exact in f64. So is its difference from x: where k is not 0, both are multiples of
@@ -98,9 +99,11 @@ HWY_INLINE F32 ExpWide(F32 x) {
   return hn::IfThenElse(hn::IsNaN(x), NaN(), low);
 }
 
-#if BITANCHOR_HAVE_LOOKUP32
+#if BITANCHOR_LOOKUP_BITS
 
-constexpr float kNarrowError = 0x1p-35f;
+constexpr int kBits = BITANCHOR_LOOKUP_BITS;
+constexpr float kNarrowError = kBits == 5 ? 0x1p-35f : 0x1p-31f;
+constexpr float kCoarser = 32 >> kBits;  // steps are ln2/32 times this
 
 // The lanes of x that the narrow kernel left open (`open`), `answer` for the others. Results that
 // vanish are common where scores are far apart, so they are not worth the wide kernel.
@@ -118,14 +121,17 @@ HWY_INLINE F32 ExpNarrow(F32 x, F32Mask in_range) {
   const F32Tag d;
   const U32Tag du;
   const F32 shifter = hn::Set(d, 0x1.8p23f);  // adding it rounds to an integer held in the low bits
-  const F32 shifted = hn::MulAdd(x, hn::Set(d, kExpSteps), shifter);
+  const F32 shifted = hn::MulAdd(x, hn::Set(d, kExpSteps / kCoarser), shifter);
   const F32 n = hn::Sub(shifted, shifter);
-  const F32 r = hn::NegMulAdd(n, hn::Set(d, kExpStepHigh), x);
+  const F32 r = hn::NegMulAdd(n, hn::Set(d, kCoarser * kExpStepHigh), x);
   const auto bits = hn::BitCast(du, shifted);
-  const F32 power = Lookup32(kExpPower, bits);
-  const F32 delta = hn::NegMulAdd(n, hn::Set(d, kExpStepLow), Lookup32(kExpMissing, bits));
+  const F32 power = Lookup(kBits == 5 ? kExpPower : kExpPower8, bits);
+  const F32 delta = hn::NegMulAdd(n, hn::Set(d, kCoarser * kExpStepLow),
+                                  Lookup(kBits == 5 ? kExpMissing : kExpMissing8, bits));
   const F32 s = hn::Add(r, delta);
-  F32 series = hn::MulAdd(s, hn::Set(d, 1.0f / 24), hn::Set(d, 1.0f / 6));
+  F32 series = hn::Set(d, 1.0f / 24);
+  if constexpr (kBits < 5) series = hn::MulAdd(s, hn::Set(d, 1.0f / 120), series);
+  series = hn::MulAdd(series, s, hn::Set(d, 1.0f / 6));
   series = hn::MulAdd(series, s, hn::Set(d, 0.5f));
   series = hn::MulAdd(series, hn::Mul(s, s), delta);
   const F32 hi = hn::MulAdd(power, r, power);
@@ -133,8 +139,8 @@ HWY_INLINE F32 ExpNarrow(F32 x, F32Mask in_range) {
   const F32 lo = hn::MulAdd(power, series, remainder);
   const F32 low = hn::Add(hi, hn::Sub(lo, hn::Set(d, kNarrowError)));
   const F32 high = hn::Add(hi, hn::Add(lo, hn::Set(d, kNarrowError)));
-  // K stands above the five bits of k; what lies above K is shifted out.
-  const auto exponent = hn::And(hn::ShiftLeft<18>(bits), hn::Set(du, 0xFF800000u));
+  // K stands above the bits of k; what lies above K is shifted out.
+  const auto exponent = hn::And(hn::ShiftLeft<23 - kBits>(bits), hn::Set(du, 0xFF800000u));
   const F32 answer = hn::BitCast(d, hn::Add(hn::BitCast(du, low), exponent));
   const F32Mask decided = hn::And(hn::Eq(low, high), in_range);
   if (HWY_UNLIKELY(!hn::AllTrue(d, decided))) return ExpReconsider(x, hn::Not(decided), answer);
@@ -155,7 +161,7 @@ HWY_INLINE F32 ExpNonPositive(F32 x) { return ExpNarrow(x, hn::Gt(x, hn::Set(F32
 HWY_INLINE F32 Exp(F32 x) { return ExpWide(x); }
 HWY_INLINE F32 ExpNonPositive(F32 x) { return ExpWide(x); }
 
-#endif  // BITANCHOR_HAVE_LOOKUP32
+#endif  // BITANCHOR_LOOKUP_BITS
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bitanchor::simd

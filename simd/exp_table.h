@@ -22,6 +22,13 @@ alignas(64) inline constexpr float kExpMissing[32] = {  // d
     -0x1.05cb44p-25f, -0x1.1c2142p-26f, 0x1.67a1cap-28f, -0x1.348e56p-25f, 0x1.a3b5e4p-28f, -0x1.0b7ec8p-25f,
     -0x1.f9c306p-27f, -0x1.e4c886p-26f, -0x1.6961b4p-28f, -0x1.b5151ep-28f, -0x1.a5217cp-28f, -0x1.ab7132p-26f,
     0x1.61428ep-28f, -0x1.2ad5f8p-27f};
+// Every fourth of them.
+alignas(32) inline constexpr float kExpPower8[8] = {
+    0x1p0f, 0x1.172b84p0f, 0x1.306fep0f, 0x1.4bfdaep0f, 0x1.6a09e6p0f, 0x1.8ace54p0f,
+    0x1.ae89fap0f, 0x1.d5818ep0f};
+alignas(32) inline constexpr float kExpMissing8[8] = {
+    0x0p0f, -0x1.9c0c22p-27f, 0x1.125002p-25f, -0x1.0a3552p-25f, 0x1.26055cp-26f, 0x1.67a1cap-28f,
+    -0x1.f9c306p-27f, -0x1.a5217cp-28f};
 
 }  // namespace bitanchor::simd
 

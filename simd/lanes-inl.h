@@ -137,17 +137,23 @@ HWY_INLINE F32 Canonical(F32 v) {
   return hn::IfThenElse(hn::IsNaN(v), hn::BitCast(d, hn::Set(U32Tag(), 0x7FC00000u)), v);
 }
 
-#undef BITANCHOR_HAVE_LOOKUP32
+#undef BITANCHOR_LOOKUP_BITS
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 && HWY_NATIVE_FMA
-#define BITANCHOR_HAVE_LOOKUP32 1
-// table[index mod 32] in every lane; table is 64-byte aligned.
-HWY_INLINE F32 Lookup32(const float* HWY_RESTRICT table, hn::Vec<U32Tag> index) {
+#define BITANCHOR_LOOKUP_BITS 5
+// The low bits of `index` choose from 32 floats, which are 64-byte aligned.
+HWY_INLINE F32 Lookup(const float* HWY_RESTRICT table, hn::Vec<U32Tag> index) {
   const F32Tag d;
   return F32{
       _mm512_permutex2var_ps(hn::Load(d, table).raw, index.raw, hn::Load(d, table + 16).raw)};
 }
+#elif HWY_TARGET == HWY_AVX2 && HWY_NATIVE_FMA
+#define BITANCHOR_LOOKUP_BITS 3
+// The low bits of `index` choose from 8 floats, which are 32-byte aligned.
+HWY_INLINE F32 Lookup(const float* HWY_RESTRICT table, hn::Vec<U32Tag> index) {
+  return F32{_mm256_permutevar8x32_ps(hn::Load(F32Tag(), table).raw, index.raw)};
+}
 #else
-#define BITANCHOR_HAVE_LOOKUP32 0
+#define BITANCHOR_LOOKUP_BITS 0  // no table of floats in registers
 #endif
 
 HWY_INLINE F32 NaN() { return hn::BitCast(F32Tag(), hn::Set(U32Tag(), 0x7FC00000u)); }

@@ -60,12 +60,37 @@ HWY_INLINE void StoreInTiles(const Word* from, int64_t dims, int64_t row, int64_
   }
 }
 
+// One vector of dimensions [i, i + N) to its places in the tiles.
+HWY_INLINE void StoreVectorInTiles(F32 v, int64_t i, int64_t row, int64_t rows, float* out) {
+  const F32Tag d;
+  float* to = out + i / kTileDims * VTileStride(rows) + row * kTileDims + i % kTileDims;
+  if constexpr (HWY_MAX_BYTES >= 64 && kMaxLanes == 2 * kTileDims) {
+    if (hn::Lanes(d) == kMaxLanes) {
+      hn::StoreU(LowerHalf(v), F32Half(), to);
+      hn::StoreU(UpperHalf(v), F32Half(), to + VTileStride(rows));
+      return;
+    }
+  }
+  hn::StoreU(v, d, to);
+}
+
 HWY_INLINE void PackVF32(const TensorView& v, int64_t b, int64_t head, int64_t key, int64_t keys,
                          int64_t dims, float* out) {
+  const F32Tag d;
+  const int64_t N = hn::Lanes(d), D = v.shape[3];
+  const bool whole = v.dtype != DType::kF16 && D % std::max(N, kTileDims) == 0;
   HWY_ALIGN float row[kMaxHeadDim];
   for (int64_t n = 0; n < keys; ++n) {
-    LoadPaddedRow(v, b, head, key + n, dims, row);
-    StoreInTiles(row, dims, n, keys, out);
+    if (!whole || key + n >= v.shape[1]) {
+      LoadPaddedRow(v, b, head, key + n, dims, row);
+      StoreInTiles(row, dims, n, keys, out);
+      continue;
+    }
+    PrefetchRow(v, b, head, key + n + kRowsAhead);
+    const std::byte* from = v.Row(b, key + n, head);
+    for (int64_t i = 0; i < D; i += N) {
+      StoreVectorInTiles(LoadVector(v.dtype, from, i), i, n, keys, out);
+    }
   }
 }
 

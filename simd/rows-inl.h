@@ -14,6 +14,16 @@ HWY_BEFORE_NAMESPACE();
 namespace bitanchor::simd {
 namespace HWY_NAMESPACE {
 
+// Elements [i, i + N) of a row of BF16 or F32, which need not be aligned, as f32.
+HWY_INLINE F32 LoadVector(DType dtype, const std::byte* row, size_t i) {
+  const F32Tag d;
+  const U32Tag du;
+  const hn::Rebind<uint16_t, U32Tag> dh;
+  if (dtype == DType::kF32) return hn::LoadU(d, reinterpret_cast<const float*>(row) + i);
+  const auto half = hn::LoadU(dh, reinterpret_cast<const uint16_t*>(row) + i);
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, half)));
+}
+
 // `count` elements at `in`, which need not be aligned, to f32. Exact.
 HWY_INLINE void LoadRow(DType dtype, const std::byte* HWY_RESTRICT in, size_t count,
                         float* HWY_RESTRICT out) {
@@ -24,14 +34,8 @@ HWY_INLINE void LoadRow(DType dtype, const std::byte* HWY_RESTRICT in, size_t co
   size_t i = 0;
   if (dtype == DType::kBF16) {
     const F32Tag d;
-    const U32Tag du;
-    const hn::Rebind<uint16_t, U32Tag> dh;
     const size_t lanes = hn::Lanes(d);
-    const auto* half = reinterpret_cast<const uint16_t*>(in);  // only for unaligned vector loads
-    for (; i + lanes <= count; i += lanes) {
-      const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, half + i)));
-      hn::StoreU(hn::BitCast(d, bits), d, out + i);
-    }
+    for (; i + lanes <= count; i += lanes) hn::StoreU(LoadVector(dtype, in, i), d, out + i);
   }
   const size_t size_bytes = DTypeBytes(dtype);
   for (; i < count; ++i) out[i] = LoadF32(dtype, in + size_bytes * i);

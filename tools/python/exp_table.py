@@ -59,6 +59,11 @@ alignas(64) inline constexpr float kExpPower[32] = {{  // T
 {rows(powers, 6)}}};
 alignas(64) inline constexpr float kExpMissing[32] = {{  // d
 {rows(missing, 6)}}};
+// Every fourth of them.
+alignas(32) inline constexpr float kExpPower8[8] = {{
+{rows(powers[::4], 6)}}};
+alignas(32) inline constexpr float kExpMissing8[8] = {{
+{rows(missing[::4], 6)}}};
 
 }}  // namespace bitanchor::simd
 
