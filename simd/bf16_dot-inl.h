@@ -51,17 +51,19 @@ struct PairMultiply {
 
 // The doors from the rest of the engine, which is compiled without the instruction.
 HWY_NOINLINE inline void PairScores(const uint32_t* q, const uint32_t* k, size_t ldk, size_t keys,
-                                    size_t steps, float scale, float* t, float* greatest) {
+                                    size_t steps, float scale, float* t, float* greatest,
+                                    RowsAhead& ahead) {
   if (greatest != nullptr) {
-    Scores<PairMultiply, true>(q, k, ldk, keys, steps, scale, t, greatest);
+    Scores<PairMultiply, true>(q, k, ldk, keys, steps, scale, t, greatest, ahead);
   } else {
-    Scores<PairMultiply, false>(q, k, ldk, keys, steps, scale, t, nullptr);
+    Scores<PairMultiply, false>(q, k, ldk, keys, steps, scale, t, nullptr, ahead);
   }
 }
 
 HWY_NOINLINE inline void PairOutputs(const uint32_t* w, const uint32_t* v, size_t v_rows,
-                                     size_t row, size_t rows, size_t dims, float* o) {
-  Outputs<PairMultiply, false>(w, v, v_rows, row, rows, dims, nullptr, o);
+                                     size_t row, size_t rows, size_t dims, float* o,
+                                     RowsAhead& ahead) {
+  Outputs<PairMultiply, false>(w, v, v_rows, row, rows, dims, nullptr, o, ahead);
 }
 
 // acc[N] advances over `count` pairs a[count][N], b[count][N].
