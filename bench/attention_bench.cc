@@ -1,128 +1,202 @@
-// Attention forward against this machine's f32 FMA peak, measured in the same run. Bits are
-// verified before anything is timed. Counters: GFs, of_fma_peak; for block-sparse masks of_causal:
-// the time per kept pair against causal attention at the documents' own length.
+// Attention forward against what this machine can do, measured in the same run. The problems stand
+// in attention_shapes.txt; the engine's bits are verified against the definition before anything is
+// timed. Counters (a pair that a query sees counts 4 D floating-point operations):
+//   GFs           the median of a few runs
+//   of_fma_peak   its share of the target's f32 FMA rate, times the threads
+//   of_dot_peak   of the VDPBF16PS rate
+//   of_mixed      of the time that q.k at the VDPBF16PS rate and p.v at the FMA rate would take
+//   of_causal     documents: rate over that of causal attention at the documents' own length
+//   GBs, of_read  few queries: bytes of k and v per second, and their share of the reading
+//   bandwidth
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
 #include <vector>
 
-#include "bench/fma_peak.h"
+#include "bench/peaks.h"
 #include "lib/problem/blocks.h"
 #include "lib/problem/generate.h"
 #include "lib/scalar/attention.h"
 #include "simd/attention.h"
+#include "simd/targets.h"
 
 namespace bitanchor {
 namespace {
 
+struct Shape {
+  std::string name, dtype, recipe, target;
+  int64_t Sq, Skv, Hq, Hkv, D, documents;
+
+  bool Decode() const { return Sq < 16; }
+};
+
 struct Problem {
-  std::vector<uint16_t> q, k, v, o;
+  std::vector<std::byte> q, k, v, o;
   std::vector<float> lse;
   AttentionProblem problem;
 
-  Problem(int64_t S, int64_t H, int64_t D, int64_t documents) {
-    const Shape4 shape = {1, S, H, D};
-    for (auto* tensor : {&q, &k, &v, &o}) tensor->resize(S * H * D);
-    lse.resize(H * S);
-    problem.shape = {1, S, S, H, H, D};
-    problem.dtype = DType::kBF16;
-    problem.softmax_scale = DefaultSoftmaxScale(D);
-    const auto fill = [&](std::vector<uint16_t>& tensor, Gen1Tensor which) {
-      FillGen1(1, which,
-               DenseView(DType::kBF16, reinterpret_cast<std::byte*>(tensor.data()), shape));
-      return DenseView(DType::kBF16, reinterpret_cast<const std::byte*>(tensor.data()), shape);
+  explicit Problem(const Shape& s) {
+    const DType dtype = s.dtype == "f32" ? DType::kF32 : DType::kBF16;
+    problem.shape = {1, s.Sq, s.Skv, s.Hq, s.Hkv, s.D};
+    problem.dtype = dtype;
+    problem.softmax_scale = DefaultSoftmaxScale(s.D);
+    const auto fill = [&](std::vector<std::byte>& tensor, Gen1Tensor which, const Shape4& shape) {
+      tensor.resize(shape[1] * shape[2] * shape[3] * DTypeBytes(dtype));
+      FillGen1(1, which, DenseView(dtype, tensor.data(), shape));
+      return DenseView<const std::byte>(dtype, tensor.data(), shape);
     };
-    problem.q = fill(q, Gen1Tensor::kQ);
-    problem.k = fill(k, Gen1Tensor::kK);
-    problem.v = fill(v, Gen1Tensor::kV);
-    problem.mask.B = 1;
-    problem.mask.Sq = problem.mask.Skv = S;
-    if (documents == 0) return;
-    problem.mask.spec.rule = MaskRule::kAnchor;
-    for (int64_t j = 0; j < S; ++j)
-      problem.mask.k_ids.push_back(j == 0 ? 0 : 1 + j * documents / S);
-    problem.mask.q_ids = problem.mask.k_ids;
+    problem.q = fill(q, Gen1Tensor::kQ, {1, s.Sq, s.Hq, s.D});
+    problem.k = fill(k, Gen1Tensor::kK, {1, s.Skv, s.Hkv, s.D});
+    problem.v = fill(v, Gen1Tensor::kV, {1, s.Skv, s.Hkv, s.D});
+    o.resize(q.size());
+    lse.resize(s.Hq * s.Sq);
+    Mask& mask = problem.mask;
+    mask.B = 1;
+    mask.Sq = s.Sq;
+    mask.Skv = s.Skv;
+    mask.spec.corner = Corner::kBottomRight;
+    if (s.documents == 0) return;
+    mask.spec.rule = MaskRule::kAnchor;
+    for (int64_t j = 0; j < s.Skv; ++j)
+      mask.k_ids.push_back(j == 0 ? 0 : 1 + j * s.documents / s.Skv);
+    mask.q_ids = mask.k_ids;
   }
 
-  void Run(const AttentionRecipe& recipe, int threads) {
-    simd::EngineOptions options;
-    options.threads = threads;
-    simd::AttentionForward(
-        problem, recipe, options,
-        DenseView(DType::kBF16, reinterpret_cast<std::byte*>(o.data()), problem.q.shape),
-        lse.data());
+  MutableTensorView Output() {
+    return DenseView<std::byte>(problem.dtype, o.data(), problem.q.shape);
   }
-
   double Flops() const {
     return 4.0 *
            static_cast<double>(CountVisible(problem.mask, 0) * problem.shape.D * problem.shape.Hq);
   }
+  double KeyBytes() const { return static_cast<double>(k.size() + v.size()); }
 };
 
-double SecondsNow() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+double Seconds(Problem& problem, const Shape& s, int threads) {
+  simd::EngineOptions options;
+  options.threads = threads;
+  if (s.target != "-") options.target = simd::TargetFromName(s.target);
+  const auto start = std::chrono::steady_clock::now();
+  simd::AttentionForward(problem.problem, *FindAttentionRecipe(s.recipe), options, problem.Output(),
+                         problem.lse.data());
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// The median GF/s of a few runs.
-double Rate(Problem& problem, const AttentionRecipe& recipe, int threads) {
-  std::vector<double> rates;
-  for (int n = 0; n < 5; ++n) {
-    const double start = SecondsNow();
-    problem.Run(recipe, threads);
-    rates.push_back(problem.Flops() / (SecondsNow() - start) / 1e9);
+double MedianSeconds(Problem& problem, const Shape& s, int threads) {
+  std::vector<double> seconds = {Seconds(problem, s, threads)};
+  const int runs = seconds[0] > 10 ? 1 : 7;
+  while (static_cast<int>(seconds.size()) < runs) seconds.push_back(Seconds(problem, s, threads));
+  std::sort(seconds.begin(), seconds.end());
+  return seconds[seconds.size() / 2];
+}
+
+// A small relative of the problem: the same recipe, dtype, target and kind of mask.
+void VerifyBits(Shape s) {
+  s.Skv = 300;
+  s.Sq = s.Decode() ? s.Sq : 300;
+  s.Hq = 2 * (s.Hq / s.Hkv);
+  s.Hkv = 2;
+  Problem problem(s);
+  Seconds(problem, s, 1);
+  const std::vector<std::byte> got = problem.o;
+  const std::vector<float> got_lse = problem.lse;
+  scalar::AttentionForward(problem.problem, *FindAttentionRecipe(s.recipe), problem.Output(),
+                           problem.lse.data());
+  if (got == problem.o &&
+      std::memcmp(got_lse.data(), problem.lse.data(), 4 * got_lse.size()) == 0) {
+    return;
   }
-  std::sort(rates.begin(), rates.end());
-  return rates[2];
+  std::fprintf(stderr, "%s: the engine's bits are not the definition's: nothing is timed\n",
+               s.name.c_str());
+  std::exit(1);
 }
 
-void VerifyBits(const AttentionRecipe& recipe) {
-  Problem problem(200, 2, 64, 3);
-  problem.Run(recipe, 1);
-  const std::vector<uint16_t> got = problem.o;
-  scalar::AttentionForward(problem.problem, recipe,
-                           DenseView(DType::kBF16, reinterpret_cast<std::byte*>(problem.o.data()),
-                                     problem.problem.q.shape),
-                           nullptr);
-  if (got != problem.o) {
-    std::fprintf(stderr, "the engine's bits are not the definition's: nothing is timed\n");
-    std::exit(1);
+void Run(benchmark::State& state, const Shape& s, int threads) {
+  VerifyBits(s);
+  Problem problem(s);
+  const int64_t target = s.target == "-" ? 0 : simd::TargetFromName(s.target);
+  double seconds = 0;
+  for (auto _ : state) {
+    seconds = MedianSeconds(problem, s, threads);
+    state.SetIterationTime(seconds);
   }
-}
-
-void BM_Forward(benchmark::State& state, const char* recipe_name) {
-  const AttentionRecipe& recipe = *FindAttentionRecipe(recipe_name);
-  VerifyBits(recipe);
-  const int64_t S = state.range(0), D = state.range(1), documents = state.range(2);
-  const int threads = static_cast<int>(state.range(3));
-  Problem problem(S, 2, D, documents);
-  double gfs = 0;
-  for (auto _ : state) gfs = Rate(problem, recipe, threads);
+  const double gfs = problem.Flops() / seconds / 1e9;
+  const double fma = threads * bench::FmaPeakGFs(target), dot = threads * bench::DotPeakGFs();
+  state.SetLabel(simd::RunningTarget(target));
   state.counters["GFs"] = gfs;
-  state.counters["of_fma_peak"] = gfs / (threads * bench::FmaPeakGFs());
-  if (documents > 0) {
-    Problem causal(S / documents, 2, D, 0);
-    state.counters["of_causal"] = gfs / Rate(causal, recipe, threads);
+  state.counters["of_fma_peak"] = gfs / fma;
+  if (dot > 0) {
+    state.counters["of_dot_peak"] = gfs / dot;
+    state.counters["of_mixed"] = gfs * (0.5 / dot + 0.5 / fma);
+  }
+  if (s.documents > 0) {
+    Shape causal = s;
+    causal.Sq = causal.Skv = s.Skv / s.documents;
+    causal.documents = 0;
+    Problem short_problem(causal);
+    const double rate = short_problem.Flops() / MedianSeconds(short_problem, causal, threads) / 1e9;
+    state.counters["of_causal"] = gfs / rate;
+  }
+  if (s.Decode()) {
+    const double rate = problem.KeyBytes() / seconds / 1e9;
+    state.counters["GBs"] = rate;
+    state.counters["of_read"] = rate / bench::ReadGBs(threads);
   }
 }
 
-void Shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"S", "D", "documents", "threads"})
-      ->Iterations(1)
-      ->Unit(benchmark::kMillisecond)
-      ->UseRealTime();
-  for (const int threads : {1, 2}) {
-    b->Args({1024, 128, 0, threads})->Args({4096, 128, 0, threads})->Args({4096, 64, 0, threads});
-    b->Args({16384, 128, 16, threads})->Args({4096, 128, 4, threads});
+std::vector<Shape> ReadShapes(const char* path) {
+  std::ifstream file(path);
+  if (!file) {
+    std::fprintf(stderr, "%s: cannot be read\n", path);
+    std::exit(2);
   }
+  std::vector<Shape> shapes;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    std::istringstream in(line);
+    Shape s;
+    in >> s.name >> s.Sq >> s.Skv >> s.Hq >> s.Hkv >> s.D >> s.dtype >> s.documents >> s.recipe >>
+        s.target;
+    if (!in || FindAttentionRecipe(s.recipe) == nullptr) {
+      std::fprintf(stderr, "%s: not a shape: %s\n", path, line.c_str());
+      std::exit(2);
+    }
+    if (s.target != "-" && simd::TargetFromName(s.target) == 0) {
+      std::fprintf(stderr, "%s: this CPU has no target %s: left out\n", s.name.c_str(),
+                   s.target.c_str());
+      continue;
+    }
+    shapes.push_back(s);
+  }
+  return shapes;
 }
-
-BENCHMARK_CAPTURE(BM_Forward, textbook_bf16p, "textbook-bf16p")->Apply(Shapes);
-BENCHMARK_CAPTURE(BM_Forward, textbook, "textbook")->Apply(Shapes);
 
 }  // namespace
 }  // namespace bitanchor
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  for (const bitanchor::Shape& shape : bitanchor::ReadShapes(BITANCHOR_SHAPES)) {
+    for (const int threads : {1, cores}) {
+      const std::string name = shape.name + "/threads:" + std::to_string(threads);
+      benchmark::RegisterBenchmark(
+          name.c_str(),
+          [shape, threads](benchmark::State& state) { bitanchor::Run(state, shape, threads); })
+          ->Iterations(1)
+          ->UseManualTime()
+          ->Unit(benchmark::kMillisecond);
+      if (cores == 1) break;
+    }
+  }
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

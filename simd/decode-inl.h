@@ -98,25 +98,25 @@ class DecodeHead {
     if (SomeSee(slice)) ComputeScores(slice);
   }
 
-  // Pass 2, when every score is there. Values are cut into columns; what lies past D or past the
-  // last key is zero.
+  // Pass 2, when every score is there. Values are cut into columns; what lies past D is zero. Keys
+  // past the last one are not multiplied.
+  void BeginOutput() { std::fill(values_, values_ + columns_ * W() * W(), 0.0f); }
   void TakeValues(int64_t slice, int64_t first, int64_t last) {
     if (!SomeSee(slice)) return;
     const TensorView& v = problem_.v;
-    const auto size_bytes = static_cast<int64_t>(DTypeBytes(v.dtype));
+    last = std::min(last, v.shape[1] - slice * W());
     for (int64_t n = first; n < last; ++n) {
-      const int64_t key = slice * W() + n, D = key < v.shape[1] ? D_ : 0;
-      const std::byte* row = D > 0 ? v.Row(b_, key, key_head_) : nullptr;
-      PrefetchRow(v, b_, key_head_, key + W());
-      for (int64_t column = 0; column < columns_; ++column) {
-        float* out = values_ + (column * W() + n) * W();
-        const int64_t count = std::clamp<int64_t>(D - column * W(), 0, W());
-        if (count > 0) LoadRow(v.dtype, row + column * W() * size_bytes, count, out);
-        std::fill(out + count, out + W(), 0.0f);
+      PrefetchRow(v, b_, key_head_, slice * W() + n + W());
+      const std::byte* row = v.Row(b_, slice * W() + n, key_head_);
+      if (v.dtype == DType::kBF16) {
+        TakeValueRow<DType::kBF16>(row, n);
+      } else if (v.dtype == DType::kF32) {
+        TakeValueRow<DType::kF32>(row, n);
+      } else {
+        TakeValueRow<DType::kF16>(row, n);
       }
     }
   }
-
   void WeightsAndOutput(int64_t slice) {
     if (!SomeSee(slice)) return;
     ComputeWeights(slice);
@@ -176,6 +176,23 @@ class DecodeHead {
       for (int64_t i = 0; i < Sq_; ++i) {
         visible_[slice * Sq_ + i] = VisibleKeys(problem_.mask, b_, i, first, last - first);
       }
+    }
+  }
+
+  template <DType kDType>
+  HWY_INLINE void TakeValueRow(const std::byte* row, int64_t n) {
+    const F32Tag d;
+    const int64_t N = hn::Lanes(d), whole = kDType == DType::kF16 ? 0 : D_ / N * N;
+    float* column = values_ + n * W();
+    for (int64_t i = 0, at = 0; i < whole; i += N, at += N) {
+      if (at == W()) {
+        at = 0;
+        column += W() * W();
+      }
+      hn::Store(LoadVector(kDType, row, i), d, column + at);
+    }
+    for (int64_t i = whole; i < D_; ++i) {
+      values_[(i / W() * W() + n) * W() + i % W()] = LoadF32(kDType, row + i * DTypeBytes(kDType));
     }
   }
 
@@ -368,6 +385,7 @@ void AttentionDecodeTask(const AttentionPlan& plan, std::span<const DecodeUnit> 
     }
     for (DecodeHead& head : heads) head.Scores(slice);
   }
+  for (DecodeHead& head : heads) head.BeginOutput();
   for (int64_t slice = 0; slice < slices; ++slice) {
     for (int64_t n = 0; n < keys; n += 4) {
       for (DecodeHead& head : heads) head.TakeValues(slice, n, std::min(n + 4, keys));

@@ -28,7 +28,32 @@ enum class DType {
 
 std::string_view DTypeName(DType dtype);                    // "BF16", as safetensors spells it
 std::optional<DType> DTypeFromName(std::string_view name);  // nullopt: no such name
-size_t DTypeBytes(DType dtype);
+
+// Here, because loops over rows of tensors ask it.
+constexpr size_t DTypeBytes(DType dtype) {
+  switch (dtype) {
+    case DType::kBool:
+    case DType::kU8:
+    case DType::kI8:
+    case DType::kF8E4M3:
+    case DType::kF8E5M2:
+      return 1;
+    case DType::kI16:
+    case DType::kU16:
+    case DType::kF16:
+    case DType::kBF16:
+      return 2;
+    case DType::kI32:
+    case DType::kU32:
+    case DType::kF32:
+      return 4;
+    case DType::kF64:
+    case DType::kI64:
+    case DType::kU64:
+      return 8;
+  }
+  return 0;
+}
 
 // The types that q, k, v and answers may have.
 inline bool IsFloat(DType dtype) {
