@@ -31,12 +31,25 @@ struct Reference {
     }
   }
 
+  // Index of the largest value that is not above `size` (finite), looked for next to `near` first.
+  uint32_t Below(double size, uint32_t near = 0) const {
+    const auto holds = [&](uint32_t low) {
+      return values[low] <= size && (low + 1 == values.size() || size < values[low + 1]);
+    };
+    if (holds(near)) return near;
+    const auto above = std::upper_bound(values.begin(), values.end(), size);
+    return static_cast<uint32_t>(above - values.begin()) - 1;
+  }
+
   // The bits of |x| (finite, or infinite) rounded; `negative` matters for the directed modes.
   uint32_t Round(double size, bool negative, Rounding mode) const {
+    return Pick(std::isinf(size) ? 0 : Below(size), size, negative, mode);
+  }
+
+  // The same where low = Below(size) is known.
+  uint32_t Pick(uint32_t low, double size, bool negative, Rounding mode) const {
     const uint32_t infinity = static_cast<uint32_t>(values.size());
     if (std::isinf(size)) return infinity;
-    const auto above = std::upper_bound(values.begin(), values.end(), size);
-    const uint32_t low = static_cast<uint32_t>(above - values.begin()) - 1;
     const bool exact = values[low] == size;
     if (exact) return low;
     const bool away = (mode == Rounding::kUp && !negative) || (mode == Rounding::kDown && negative);
@@ -64,20 +77,34 @@ inline const Reference& F16Reference() {
   return reference;
 }
 
+// Where the last call found its neighbours: consecutive arguments often have the same.
+struct NeighbourHints {
+  uint32_t bf16 = 0, f16 = 0;
+};
+
 // Whether ToBF16 and ToF16 of x are right in every mode.
 template <typename T>
-bool ConversionsAreRight(T x) {
+bool ConversionsAreRight(T x, NeighbourHints& hints) {
   const double size = std::fabs(static_cast<double>(x));
   const bool negative = std::signbit(x);
   const uint32_t sign = negative ? 0x8000u : 0u;
+  if (std::isfinite(x)) {
+    hints = {BF16Reference().Below(size, hints.bf16), F16Reference().Below(size, hints.f16)};
+  }
   for (const Rounding mode : kModes) {
     const uint32_t want_bf16 =
-        std::isnan(x) ? 0x7FC0u : BF16Reference().Round(size, negative, mode) | sign;
+        std::isnan(x) ? 0x7FC0u : BF16Reference().Pick(hints.bf16, size, negative, mode) | sign;
     const uint32_t want_f16 =
-        std::isnan(x) ? 0x7E00u : F16Reference().Round(size, negative, mode) | sign;
+        std::isnan(x) ? 0x7E00u : F16Reference().Pick(hints.f16, size, negative, mode) | sign;
     if (ToBF16(x, mode).bits != want_bf16 || ToF16(x, mode).bits != want_f16) return false;
   }
   return true;
+}
+
+template <typename T>
+bool ConversionsAreRight(T x) {
+  NeighbourHints hints;
+  return ConversionsAreRight(x, hints);
 }
 
 }  // namespace bitanchor::testing
