@@ -8,8 +8,10 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <span>
 
 #include "lib/number/elementary_accurate.h"
+#include "tests/number/hard_cases.h"
 #include "tests/number/mpfr_oracle.h"
 
 namespace bitanchor {
@@ -107,6 +109,48 @@ TEST(Elementary, SlowPathsAloneAreCorrectlyRounded) {
     const float near_one = 1 + std::ldexp(static_cast<float>(random() % 1000) - 500, -23);
     if (near_one != 1)
       same("log", near_one, round(number::accurate::Log(near_one)), oracle.Of(mpfr_log, near_one));
+  }
+}
+
+// What the exhaustive runs found: here a kernel's last bits decide. The double-double halves must
+// get them right alone, too.
+TEST(Elementary, HardestCasesOfAllInputs) {
+  using number::DoubleDouble;
+  namespace accurate = number::accurate;
+  struct Hardest {
+    const Function& f;
+    DoubleDouble (*slow)(float);
+    float (*mirror)(float);  // f(-x) from f(x), where that holds
+    std::span<const testing::HardRow> rows;
+  };
+  const Hardest kAll[] = {
+      {kFunctions[0],
+       [](float x) {
+         return accurate::Exp({x, 0});
+       },
+       nullptr, testing::kHardExp},
+      {kFunctions[1], [](float x) { return accurate::Exp2(x); }, nullptr, testing::kHardExp2},
+      {kFunctions[2], [](float x) { return accurate::Log(x); }, nullptr, testing::kHardLog},
+      {kFunctions[3], [](float x) { return accurate::Sin(x, 0); }, [](float y) { return -y; },
+       testing::kHardSin},
+      {kFunctions[4], [](float x) { return accurate::Sin(x, 1); }, [](float y) { return y; },
+       testing::kHardCos}};
+  Oracle oracle;
+  for (const Hardest& hardest : kAll) {
+    EXPECT_GE(hardest.rows.size(), 15u);
+    for (const testing::HardRow& row : hardest.rows) {
+      const auto same = [&](const char* what, float x, float got, uint32_t want) {
+        EXPECT_EQ(std::bit_cast<uint32_t>(got), want)
+            << hardest.f.name << "(" << std::hexfloat << x << "), " << what;
+      };
+      same("ours", row.x, hardest.f.ours(row.x), row.want);
+      same("slow path", row.x, static_cast<float>(number::RoundToOdd(hardest.slow(row.x))),
+           row.want);
+      same("MPFR", row.x, oracle.Of(hardest.f.theirs, row.x), row.want);
+      if (hardest.mirror == nullptr) continue;
+      same("mirrored", -row.x, hardest.f.ours(-row.x),
+           std::bit_cast<uint32_t>(hardest.mirror(FromBits(row.want))));
+    }
   }
 }
 
