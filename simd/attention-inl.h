@@ -88,7 +88,7 @@ class ForwardBlock {
   void Rewind() { next_ = 0; }
 
   // Pass 1.
-  void ComputeScores(const KeyChunk& chunk, const PackedBlock& packed, RowsAhead& ahead) {
+  void ComputeScores(const KeyChunk& chunk, const PackedBlock& packed) {
     const int log2_terms = std::bit_width(static_cast<uint32_t>(D_));
     const bool pairs = PairsInScores() && PairsAreExact(q_range_, packed.k_range, log2_terms);
     const float* k = static_cast<const float*>(packed.k);
@@ -107,15 +107,13 @@ class ForwardBlock {
       if (pairs) {
 #if BITANCHOR_HAVE_BF16_DOT
         bf16_dot::PairScores(q_pairs_, static_cast<const uint32_t*>(packed.k) + at, stride, keys,
-                             geometry_.k_steps, problem_.softmax_scale, t, masked ? nullptr : m_,
-                             ahead);
+                             geometry_.k_steps, problem_.softmax_scale, t, masked ? nullptr : m_);
 #endif
       } else if (masked) {
-        Scores<F32Multiply, false>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t, nullptr,
-                                   ahead);
+        Scores<F32Multiply, false>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t,
+                                   nullptr);
       } else {
-        Scores<F32Multiply, true>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t, m_,
-                                  ahead);
+        Scores<F32Multiply, true>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t, m_);
       }
       if (masked) {
         for (int64_t group = first; group < last; ++group) TakeMaskedMaximum(group);
@@ -124,10 +122,10 @@ class ForwardBlock {
   }
 
   // Pass 2, when every score is there.
-  void ComputeWeightsAndOutput(const KeyChunk& chunk, const PackedBlock& packed, RowsAhead& ahead) {
+  void ComputeWeightsAndOutput(const KeyChunk& chunk, const PackedBlock& packed) {
     MagnitudeRange weights;
     ComputeWeights(chunk, weights);
-    ComputeOutput(chunk, weights, packed, ahead);
+    ComputeOutput(chunk, weights, packed);
   }
 
   // o / l, rounded once to the output's dtype. l is 0 only where no key is visible: then o = +0.
@@ -367,7 +365,7 @@ class ForwardBlock {
   }
 
   void ComputeOutput(const KeyChunk& chunk, const MagnitudeRange& weights,
-                     const PackedBlock& packed, RowsAhead& ahead) {
+                     const PackedBlock& packed) {
     constexpr int kLog2Terms = 32;  // more rows than any problem has
     const bool pairs =
         PairsInOutput() && o_by_pairs_ && PairsAreExact(weights, packed.v_range, kLog2Terms);
@@ -384,7 +382,7 @@ class ForwardBlock {
       if (pairs) {
 #if BITANCHOR_HAVE_BF16_DOT
         bf16_dot::PairOutputs(PairsOf(first), static_cast<const uint32_t*>(packed.v),
-                              geometry_.VRows(), row / 2, rows / 2, dims_, o_, ahead);
+                              geometry_.VRows(), row / 2, rows / 2, dims_, o_);
 #endif
         return;
       }
@@ -392,10 +390,9 @@ class ForwardBlock {
       const int64_t v_rows = geometry_.block_keys;
       if (masked) {
         Outputs<F32Multiply, true>(ScoresOf(first), v, v_rows, row, rows, dims_,
-                                   &groups_.lanes[Group(first).lanes], o_, ahead);
+                                   &groups_.lanes[Group(first).lanes], o_);
       } else {
-        Outputs<F32Multiply, false>(ScoresOf(first), v, v_rows, row, rows, dims_, nullptr, o_,
-                                    ahead);
+        Outputs<F32Multiply, false>(ScoresOf(first), v, v_rows, row, rows, dims_, nullptr, o_);
       }
     });
   }
@@ -436,17 +433,13 @@ void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head
       }
       PackedBlock packed{scores ? memory : nullptr, scores ? nullptr : memory, {}, {}};
       PackKeyBlock(plan.problem, geometry, b, key_head, key_block, packed);
-      // The next key block is most likely the next one wanted.
-      const int64_t tiles = (scores ? geometry.block_keys : geometry.dims) / kTile;
-      RowsAhead ahead(scores ? plan.problem.k : plan.problem.v, b, key_head, key_block + 1,
-                      geometry.block_keys, static_cast<int64_t>(forward.size()) * tiles);
       for (ForwardBlock& block : forward) {
         const KeyChunk* chunk = block.NextChunk(key_block);
         if (chunk == nullptr) continue;
         if (scores) {
-          block.ComputeScores(*chunk, packed, ahead);
+          block.ComputeScores(*chunk, packed);
         } else {
-          block.ComputeWeightsAndOutput(*chunk, packed, ahead);
+          block.ComputeWeightsAndOutput(*chunk, packed);
         }
       }
     }

@@ -51,19 +51,17 @@ struct PairMultiply {
 
 // The doors from the rest of the engine, which is compiled without the instruction.
 HWY_NOINLINE inline void PairScores(const uint32_t* q, const uint32_t* k, size_t ldk, size_t keys,
-                                    size_t steps, float scale, float* t, float* greatest,
-                                    RowsAhead& ahead) {
+                                    size_t steps, float scale, float* t, float* greatest) {
   if (greatest != nullptr) {
-    Scores<PairMultiply, true>(q, k, ldk, keys, steps, scale, t, greatest, ahead);
+    Scores<PairMultiply, true>(q, k, ldk, keys, steps, scale, t, greatest);
   } else {
-    Scores<PairMultiply, false>(q, k, ldk, keys, steps, scale, t, nullptr, ahead);
+    Scores<PairMultiply, false>(q, k, ldk, keys, steps, scale, t, nullptr);
   }
 }
 
 HWY_NOINLINE inline void PairOutputs(const uint32_t* w, const uint32_t* v, size_t v_rows,
-                                     size_t row, size_t rows, size_t dims, float* o,
-                                     RowsAhead& ahead) {
-  Outputs<PairMultiply, false>(w, v, v_rows, row, rows, dims, nullptr, o, ahead);
+                                     size_t row, size_t rows, size_t dims, float* o) {
+  Outputs<PairMultiply, false>(w, v, v_rows, row, rows, dims, nullptr, o);
 }
 
 // acc[N] advances over `count` pairs a[count][N], b[count][N].

@@ -38,16 +38,14 @@ size_t DotLanes() { return hn::Lanes(F32Tag()); }
 // One tile of scores by the instruction, and the same products by FMA; the engine's own loops.
 void DotTile(const uint32_t* q, const uint32_t* k, size_t pairs, float* t) {
 #if BITANCHOR_HAVE_BF16_DOT
-  RowsAhead none;
-  bf16_dot::PairScores(q, k, pairs, kTile, pairs, 1.0f, t, nullptr, none);
+  bf16_dot::PairScores(q, k, pairs, kTile, pairs, 1.0f, t, nullptr);
 #else
   (void)q, (void)k, (void)pairs, (void)t;
 #endif
 }
 
 HWY_NOINLINE void FmaTile(const float* q, const float* k, size_t steps, float* t) {
-  RowsAhead none;
-  Scores<F32Multiply, false>(q, k, steps, kTile, steps, 1.0f, t, nullptr, none);
+  Scores<F32Multiply, false>(q, k, steps, kTile, steps, 1.0f, t, nullptr);
 }
 
 }  // namespace HWY_NAMESPACE

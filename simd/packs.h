@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "hwy/cache_control.h"
 #include "lib/problem/attention_problem.h"
 
 namespace bitanchor::simd {
@@ -64,35 +63,6 @@ struct PackGeometry {
   int64_t KWords() const { return block_keys * k_stride; }
   int64_t VRows() const { return v_format == PackFormat::kF32 ? block_keys : block_keys / 2; }
   int64_t VWords() const { return VTileStride(VRows()) * dims / kTileDims; }
-};
-
-// Rows that will be packed next, asked for a few at a time while others are multiplied: they may
-// lie far apart, where no hardware looks ahead, and all at once they would wait for each other.
-class RowsAhead {
- public:
-  RowsAhead() = default;
-  // The rows of key block `block`, over about `steps` calls of Step; none past the last key.
-  RowsAhead(const TensorView& tensor, int64_t b, int64_t head, int64_t block, int64_t block_keys,
-            int64_t steps) {
-    const int64_t key = block * block_keys;
-    left_ = std::min(block_keys, tensor.shape[1] - key);
-    if (left_ <= 0) return;
-    const auto size_bytes = static_cast<int64_t>(DTypeBytes(tensor.dtype));
-    row_ = tensor.Row(b, key, head);
-    row_bytes_ = tensor.shape[3] * size_bytes;
-    stride_bytes_ = tensor.stride[1] * size_bytes;
-    rows_a_step_ = (left_ + steps - 1) / steps;
-  }
-  void Step() {
-    constexpr int64_t kLine_bytes = 64;
-    for (int64_t n = 0; n < rows_a_step_ && left_ > 0; ++n, --left_, row_ += stride_bytes_) {
-      for (int64_t at = 0; at < row_bytes_; at += kLine_bytes) hwy::Prefetch(row_ + at);
-    }
-  }
-
- private:
-  const std::byte* row_ = nullptr;
-  int64_t row_bytes_ = 0, stride_bytes_ = 0, left_ = 0, rows_a_step_ = 0;
 };
 
 // One packed key block: k of KWords() and v of VWords(), floats or pairs as the geometry says.
