@@ -1,0 +1,79 @@
+#include "simd/elementary.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "simd/elementary.cc"
+#include "hwy/foreach_target.h"
+#include "simd/exp-inl.h"
+#include "simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bitanchor::simd {
+namespace HWY_NAMESPACE {
+
+void ExpBlock(const float* x, size_t count, float* y) {
+  const F32Tag d;
+  const size_t N = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + N <= count; i += N) hn::StoreU(Exp(hn::LoadU(d, x + i)), d, y + i);
+  if (i == count) return;
+  HWY_ALIGN float rest[kMaxLanes] = {};
+  std::copy(x + i, x + count, rest);
+  hn::Store(Exp(hn::Load(d, rest)), d, rest);
+  std::copy(rest, rest + (count - i), y + i);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bitanchor::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "lib/number/elementary.h"
+#include "simd/dispatch.h"
+#include "simd/parallel.h"
+
+namespace bitanchor::simd {
+
+HWY_EXPORT(ExpBlock);
+
+namespace {
+
+constexpr size_t kBlock = 1 << 14;  // elements per task
+
+// body(begin, count) for blocks that cover [0, size).
+template <typename Body>
+void ForBlocks(size_t size, const EngineOptions& options, const Body& body) {
+  ParallelFor(options, static_cast<int64_t>((size + kBlock - 1) / kBlock),
+              [&](int64_t task, int /*worker*/) {
+                const size_t begin = static_cast<size_t>(task) * kBlock;
+                body(begin, std::min(kBlock, size - begin));
+              });
+}
+
+}  // namespace
+
+void Exp(std::span<const float> x, std::span<float> y, const EngineOptions& options) {
+  assert(x.size() == y.size());
+  ForBlocks(x.size(), options, [&](size_t begin, size_t count) {
+    BITANCHOR_DISPATCH(ExpBlock, options.target)(&x[begin], count, &y[begin]);
+  });
+}
+
+void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos,
+            const EngineOptions& options) {
+  assert(angle.size() == sin.size() && angle.size() == cos.size());
+  ForBlocks(angle.size(), options, [&](size_t begin, size_t count) {
+    for (size_t i = begin; i < begin + count; ++i) {
+      const float x = angle[i];
+      sin[i] = number::Sin(x);
+      cos[i] = number::Cos(x);
+    }
+  });
+}
+
+}  // namespace bitanchor::simd
+#endif  // HWY_ONCE
