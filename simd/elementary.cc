@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"
 #include "simd/exp-inl.h"
 #include "simd/lanes-inl.h"
+#include "simd/sincos-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace bitanchor::simd {
@@ -27,18 +28,38 @@ void ExpBlock(const float* x, size_t count, float* y) {
   std::copy(rest, rest + (count - i), y + i);
 }
 
+void SinCosBlock(const float* angle, size_t count, float* sin, float* cos) {
+  const F32Tag d;
+  const size_t N = hn::Lanes(d);
+  F32 s, c;
+  size_t i = 0;
+  for (; i + N <= count; i += N) {
+    SinCos(hn::LoadU(d, angle + i), s, c);
+    hn::StoreU(s, d, sin + i);
+    hn::StoreU(c, d, cos + i);
+  }
+  if (i == count) return;
+  HWY_ALIGN float rest[kMaxLanes] = {}, more[kMaxLanes];
+  std::copy(angle + i, angle + count, rest);
+  SinCos(hn::Load(d, rest), s, c);
+  hn::Store(s, d, rest);
+  hn::Store(c, d, more);
+  std::copy(rest, rest + (count - i), sin + i);
+  std::copy(more, more + (count - i), cos + i);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace bitanchor::simd
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "lib/number/elementary.h"
 #include "simd/dispatch.h"
 #include "simd/parallel.h"
 
 namespace bitanchor::simd {
 
 HWY_EXPORT(ExpBlock);
+HWY_EXPORT(SinCosBlock);
 
 namespace {
 
@@ -67,11 +88,8 @@ void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float>
             const EngineOptions& options) {
   assert(angle.size() == sin.size() && angle.size() == cos.size());
   ForBlocks(angle.size(), options, [&](size_t begin, size_t count) {
-    for (size_t i = begin; i < begin + count; ++i) {
-      const float x = angle[i];
-      sin[i] = number::Sin(x);
-      cos[i] = number::Cos(x);
-    }
+    BITANCHOR_DISPATCH(SinCosBlock, options.target)
+    (&angle[begin], count, &sin[begin], &cos[begin]);
   });
 }
 

@@ -1,0 +1,77 @@
+// All 2^32 f32 through the engine's elementary functions on the best target, against lib/number
+// (which number_exhaustive_test.cc holds to MPFR). By hand:
+//   build/release/tests/simd_elementary_exhaustive_test [--gtest_filter=*SinCos]
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdio>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "lib/number/elementary.h"
+#include "simd/elementary.h"
+#include "simd/targets.h"
+
+namespace bitanchor {
+namespace {
+
+constexpr uint64_t kChunk = 1 << 20, kAll = uint64_t{1} << 32;
+
+uint32_t Bits(float x) { return std::bit_cast<uint32_t>(x); }
+
+// wrong(xs): how many of a chunk are wrong.
+template <typename Wrong>
+void ForAllF32(const Wrong& wrong) {
+  std::printf("target %s\n", simd::RunningTarget(0).c_str());
+  std::atomic<uint64_t> next{0}, failures{0}, checked{0};
+  std::vector<std::thread> threads;
+  for (unsigned n = 0; n < std::max(1u, std::thread::hardware_concurrency()); ++n) {
+    threads.emplace_back([&] {
+      std::vector<float> x(kChunk);
+      for (uint64_t begin = next.fetch_add(kChunk); begin < kAll; begin = next.fetch_add(kChunk)) {
+        for (uint64_t i = 0; i < kChunk; ++i)
+          x[i] = std::bit_cast<float>(static_cast<uint32_t>(begin + i));
+        failures.fetch_add(wrong(x));
+        checked.fetch_add(kChunk);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures.load(), 0u);
+  EXPECT_EQ(checked.load(), kAll);
+}
+
+simd::EngineOptions OneThread() {
+  simd::EngineOptions options;
+  options.threads = 1;
+  return options;
+}
+
+TEST(ElementaryExhaustive, Exp) {
+  ForAllF32([](const std::vector<float>& x) {
+    std::vector<float> y(x.size());
+    simd::Exp(x, y, OneThread());
+    uint64_t wrong = 0;
+    for (size_t i = 0; i < x.size(); ++i) wrong += Bits(y[i]) != Bits(number::Exp(x[i]));
+    return wrong;
+  });
+}
+
+TEST(ElementaryExhaustive, SinCos) {
+  ForAllF32([](const std::vector<float>& x) {
+    std::vector<float> sin(x.size()), cos(x.size());
+    simd::SinCos(x, sin, cos, OneThread());
+    uint64_t wrong = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      wrong += Bits(sin[i]) != Bits(number::Sin(x[i]));
+      wrong += Bits(cos[i]) != Bits(number::Cos(x[i]));
+    }
+    return wrong;
+  });
+}
+
+}  // namespace
+}  // namespace bitanchor
