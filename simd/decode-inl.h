@@ -182,7 +182,7 @@ class DecodeHead {
   template <DType kDType>
   HWY_INLINE void TakeValueRow(const std::byte* row, int64_t n) {
     const F32Tag d;
-    const int64_t N = hn::Lanes(d), whole = kDType == DType::kF16 ? 0 : D_ / N * N;
+    const int64_t N = hn::Lanes(d), whole = D_ / N * N;
     float* column = values_ + n * W();
     for (int64_t i = 0, at = 0; i < whole; i += N, at += N) {
       if (at == W()) {

@@ -79,17 +79,17 @@ void ForBlocks(size_t size, const EngineOptions& options, const Body& body) {
 
 void Exp(std::span<const float> x, std::span<float> y, const EngineOptions& options) {
   assert(x.size() == y.size());
-  ForBlocks(x.size(), options, [&](size_t begin, size_t count) {
-    BITANCHOR_DISPATCH(ExpBlock, options.target)(&x[begin], count, &y[begin]);
-  });
+  const auto block = &BITANCHOR_DISPATCH(ExpBlock, options.target);
+  ForBlocks(x.size(), options,
+            [&](size_t begin, size_t count) { block(&x[begin], count, &y[begin]); });
 }
 
 void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos,
             const EngineOptions& options) {
   assert(angle.size() == sin.size() && angle.size() == cos.size());
+  const auto block = &BITANCHOR_DISPATCH(SinCosBlock, options.target);
   ForBlocks(angle.size(), options, [&](size_t begin, size_t count) {
-    BITANCHOR_DISPATCH(SinCosBlock, options.target)
-    (&angle[begin], count, &sin[begin], &cos[begin]);
+    block(&angle[begin], count, &sin[begin], &cos[begin]);
   });
 }
 

@@ -78,7 +78,7 @@ HWY_INLINE void PackVF32(const TensorView& v, int64_t b, int64_t head, int64_t k
                          int64_t dims, float* out) {
   const F32Tag d;
   const int64_t N = hn::Lanes(d), D = v.shape[3];
-  const bool whole = v.dtype != DType::kF16 && D % std::max(N, kTileDims) == 0;
+  const bool whole = D % std::max(N, kTileDims) == 0;
   HWY_ALIGN float row[kMaxHeadDim];
   for (int64_t n = 0; n < keys; ++n) {
     if (!whole || key + n >= v.shape[1]) {
