@@ -6,39 +6,35 @@
 #include "simd/rope-inl.h"
 
 #if HWY_ONCE
-#include "lib/number/elementary.h"
+#include <algorithm>
+#include <cassert>
+
+#include "lib/number/float_environment.h"
 #include "simd/dispatch.h"
 #include "simd/parallel.h"
-#include "simd/scratch.h"
+#include "simd/stream.h"
 
 namespace bitanchor::simd {
 
-HWY_EXPORT(RopeToken);
+HWY_EXPORT(RopeTokens);
 
 namespace {
 
-constexpr int64_t kTokensPerTask = 32;
+constexpr int64_t kTaskBytes = 1 << 18;
 
-float RoundStage(StageFormat stage, DType F, double x) {
-  if (stage == StageFormat::kF32 || F == DType::kF32) return bitanchor::RoundToF32(x);
-  return F == DType::kBF16 ? ToF32(ToBF16(x)) : ToF32(ToF16(x));
+DType StageDType(StageFormat stage, DType F) {
+  return stage == StageFormat::kF32 ? DType::kF32 : F;
 }
 
-// cos and sin of one position, [R/2] each, as the recipe rounds them.
-void FillTable(const RopeConfig& config, const RopeRecipe& recipe, DType F,
-               const std::vector<float>& frequency, int64_t position, float* c, float* s) {
-  const int64_t half = config.rotary_dim / 2;
-  const float p = RoundStage(recipe.angle, F, static_cast<double>(position));
-  for (int64_t i = 0; i < half; ++i) {
-    if (!config.cos.empty()) {
-      c[i] = RoundStage(recipe.table, F, config.cos[position * half + i]);
-      s[i] = RoundStage(recipe.table, F, config.sin[position * half + i]);
-      continue;
-    }
-    const float angle = RoundStage(recipe.angle, F, static_cast<double>(p) * frequency[i]);
-    c[i] = RoundStage(recipe.table, F, number::Cos(angle));
-    s[i] = RoundStage(recipe.table, F, number::Sin(angle));
-  }
+// Streaming needs every vector of every row on its boundary, and pays only where the lines written
+// are not those just read.
+bool MayStreamRows(const RopePlan& plan) {
+  const int64_t bytes = static_cast<int64_t>(DTypeBytes(plan.out.dtype));
+  if (plan.in.data == plan.out.data) return false;
+  int64_t boundaries = plan.Half() * bytes;
+  for (int axis = 0; axis < 3; ++axis) boundaries |= plan.out.stride[axis] * bytes;
+  return boundaries % static_cast<int64_t>(kLineBytes) == 0 &&
+         MayStream(plan.out.data, static_cast<size_t>(plan.out.Elements() * bytes));
 }
 
 }  // namespace
@@ -46,22 +42,31 @@ void FillTable(const RopeConfig& config, const RopeRecipe& recipe, DType F,
 void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
                const std::vector<int64_t>& positions, const EngineOptions& options,
                const MutableTensorView& out) {
-  const int64_t S = in.shape[1], tokens = in.shape[0] * S;
-  std::vector<float> frequency = InverseFrequencies(config, recipe);
-  for (float& f : frequency) f = RoundStage(recipe.angle, in.dtype, f);
-  std::vector<AlignedBuffer<float>> tables(Workers(options));
-  ParallelFor(options, (tokens + kTokensPerTask - 1) / kTokensPerTask,
-              [&](int64_t task, int worker) {
-                float* c = tables[worker].Reserve(2 * kMaxHeadDim);
-                float* s = c + kMaxHeadDim;
-                std::fill(c, c + 2 * kMaxHeadDim, 0.0f);
-                const int64_t end = std::min(tokens, (task + 1) * kTokensPerTask);
-                for (int64_t token = task * kTokensPerTask; token < end; ++token) {
-                  FillTable(config, recipe, in.dtype, frequency, positions[token], c, s);
-                  BITANCHOR_DISPATCH(RopeToken, options.target)
-                  (config, recipe, in, token / S, token % S, c, s, out);
-                }
-              });
+  const auto [B, S, H, D] = in.shape;
+  assert(in.dtype == out.dtype && in.shape == out.shape);
+  assert(static_cast<int64_t>(positions.size()) == B * S);
+  RopePlan plan = {config,
+                   recipe,
+                   in,
+                   positions.data(),
+                   out,
+                   {},
+                   StageDType(recipe.angle, in.dtype),
+                   StageDType(recipe.table, in.dtype),
+                   false};
+  plan.stream = MayStreamRows(plan);
+  if (config.cos.empty()) {
+    const FloatEnvironment environment;
+    plan.inv_freq = InverseFrequencies(config, recipe);
+    for (float& frequency : plan.inv_freq) frequency = RoundTo(plan.angle, frequency);
+  }
+  const int64_t token_bytes = H * D * static_cast<int64_t>(DTypeBytes(in.dtype));
+  const int64_t per_task = std::max<int64_t>(1, kTaskBytes / std::max<int64_t>(1, token_bytes));
+  const int64_t tokens = B * S;
+  const auto rope_tokens = &BITANCHOR_DISPATCH(RopeTokens, options.target);
+  ParallelFor(options, (tokens + per_task - 1) / per_task, [&](int64_t task, int /*worker*/) {
+    rope_tokens(plan, task * per_task, std::min(tokens, (task + 1) * per_task));
+  });
 }
 
 }  // namespace bitanchor::simd

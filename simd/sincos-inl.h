@@ -88,7 +88,7 @@ HWY_INLINE void SinCosKernel(F64 x, F64& sin_x, F64& cos_x) {
 // of 2^28.
 HWY_INLINE bool Undecided(F64 y1, F64 y2) {
   const I64Tag di;
-  const auto near = [&](F64 y) {
+  const auto near = [&](F64 y) HWY_ATTR {
     const auto dropped = hn::Add(hn::BitCast(di, y), hn::Set(di, 32));
     return hn::Eq(hn::And(dropped, hn::Set(di, 0x1FFFFFC0)), hn::Set(di, 0x10000000));
   };

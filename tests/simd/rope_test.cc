@@ -3,7 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <utility>
 
 #include "lib/exact/rope_interval.h"
 #include "lib/scalar/rope.h"
@@ -92,6 +98,274 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
   }
   EXPECT_GT(pinned,
             elements * 95 / 100);  // in bf16 nearly every element has one admissible pattern
+}
+
+// One call in every way the engine can be asked for it, against the definition. Bytes around and
+// between the output's rows must stay as they were.
+struct Case {
+  std::string what;  // for messages
+  RopeConfig config;
+  const RopeRecipe* recipe;
+  DType dtype;
+  Shape4 shape;
+  Layout layout = Layout::kBSHD;
+  size_t offset_bytes = 0;  // of the tensors from an aligned address
+  std::vector<std::byte> bytes;
+  std::vector<int64_t> positions;
+  bool in_place = false;
+};
+
+int64_t finite_results = 0, all_results = 0;
+
+void ExpectDefinition(const Case& c, int threads = 1) {
+  const size_t size =
+      DTypeBytes(c.dtype) * static_cast<size_t>(c.shape[0] * c.shape[1] * c.shape[2] * c.shape[3]);
+  ASSERT_EQ(c.bytes.size(), size);
+  const TensorView in = DenseView<const std::byte>(c.dtype, c.bytes.data(), c.shape, c.layout);
+  std::vector<std::byte> want(size);
+  const MutableTensorView want_view = DenseView(c.dtype, want.data(), c.shape, c.layout);
+  scalar::ApplyRope(c.config, *c.recipe, in, c.positions, want_view);
+  for (size_t at = 0; at < size; at += DTypeBytes(c.dtype)) {
+    finite_results += std::isfinite(LoadF32(c.dtype, &want[at]));
+    ++all_results;
+  }
+  ASSERT_FALSE(simd::Targets().empty());
+  for (const simd::Target& target : simd::Targets()) {
+    simd::EngineOptions options;
+    options.target = target.bit;
+    options.threads = threads;
+    constexpr std::byte kGuard{0xA5};
+    std::vector<std::byte> input(size + 256), output(size + 256, kGuard);
+    std::byte* const from = input.data() + 64 + c.offset_bytes;
+    std::memcpy(from, c.bytes.data(), size);
+    std::byte* const to = c.in_place ? from : output.data() + 64 + c.offset_bytes;
+    simd::ApplyRope(c.config, *c.recipe,
+                    DenseView<const std::byte>(c.dtype, from, c.shape, c.layout), c.positions,
+                    options, DenseView(c.dtype, to, c.shape, c.layout));
+    if (std::memcmp(to, want.data(), size) != 0) {
+      size_t at = 0;
+      while (to[at] == want[at]) ++at;
+      at -= at % DTypeBytes(c.dtype);
+      ADD_FAILURE() << c.what << " " << c.recipe->name << " " << DTypeName(c.dtype) << " "
+                    << Name(c.config.pairing) << " R " << c.config.rotary_dim << " D " << c.shape[3]
+                    << " " << target.name << " element " << at / DTypeBytes(c.dtype)
+                    << std::hexfloat << ": in " << LoadF32(c.dtype, &c.bytes[at]) << ", got "
+                    << LoadF32(c.dtype, to + at) << ", want " << LoadF32(c.dtype, &want[at]);
+    }
+    if (c.in_place) continue;
+    for (size_t n = 0; n < 64 + c.offset_bytes; ++n) EXPECT_EQ(output[n], kGuard);
+    for (size_t n = 64 + c.offset_bytes + size; n < output.size(); ++n)
+      EXPECT_EQ(output[n], kGuard);
+  }
+}
+
+constexpr Values kAllValues[] = {Values::kNormal, Values::kWide, Values::kSubnormal,
+                                 Values::kInteger};
+
+// Ordinary values with, one in `rare`, an arbitrary bit pattern: NaN, infinities, the largest, the
+// least. Rare enough that most vectors hold none and some hold one.
+std::vector<std::byte> MixedBytes(DType dtype, const Shape4& shape, Values values, int rare,
+                                  std::mt19937_64& random) {
+  std::vector<std::byte> bytes;
+  TensorView view;
+  testing::Fill(bytes, view, dtype, shape, values, random);
+  const size_t size = DTypeBytes(dtype);
+  constexpr uint16_t kSpecial[] = {0x7FC0, 0xFFFF, 0x7F80, 0xFF80, 0x7F7F, 0xFF7F, 0x7C00,
+                                   0xFC00, 0x7BFF, 0x7F81, 0x0001, 0x8001, 0x0080, 0x8000,
+                                   0x0000, 0x007F, 0x1FFF, 0x2000, 0x5FFF, 0x6000};
+  for (size_t at = 0; at < bytes.size(); at += size) {
+    if (random() % rare != 0) continue;
+    const uint64_t pick = random();
+    uint32_t bits = static_cast<uint32_t>(pick >> 32);
+    if (pick % 2 == 0) bits = uint32_t{kSpecial[pick / 2 % 20]} << (size == 4 ? 16 : 0);
+    std::memcpy(&bytes[at], &bits, size);
+  }
+  return bytes;
+}
+
+std::vector<int64_t> MixedPositions(int64_t tokens, std::mt19937_64& random) {
+  std::vector<int64_t> positions(tokens);
+  for (int64_t& p : positions) {
+    p = random() % 4 == 0 ? static_cast<int64_t>(random() % 3)
+                          : static_cast<int64_t>(random() >> (33 + random() % 31));
+  }
+  return positions;
+}
+
+TEST(Rope, EveryDTypeRecipePairingWidthAndLayout) {
+  std::mt19937_64 random(5);
+  finite_results = all_results = 0;
+  int64_t n = 0;
+  for (const RopeRecipe& recipe : RopeRecipes()) {
+    for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+      for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+        for (const auto& [R, D] : {std::pair<int64_t, int64_t>{2, 2},
+                                   {2, 3},
+                                   {6, 8},
+                                   {16, 33},
+                                   {30, 64},
+                                   {34, 40},
+                                   {62, 62},
+                                   {64, 64},
+                                   {66, 100},
+                                   {64, 128},
+                                   {96, 96},
+                                   {128, 128},
+                                   {130, 160},
+                                   {256, 256}}) {
+          Case c;
+          c.what = "mixed";
+          c.config = Config(recipe, RopeType::kDefault, pairing, R);
+          c.recipe = &recipe;
+          c.dtype = dtype;
+          c.shape = {2, 5, 3, D};
+          c.layout = n % 2 == 0 ? Layout::kBSHD : Layout::kBHSD;
+          c.offset_bytes = static_cast<size_t>(n % 3);  // odd addresses too
+          c.in_place = n % 5 == 0;
+          c.bytes = MixedBytes(dtype, c.shape, kAllValues[n % 4], n % 7 < 4 ? 50 : 1 << 30, random);
+          c.positions = MixedPositions(10, random);
+          if (n % 2 == 0) {  // the same positions in both batches: tables are shared
+            for (int64_t s = 0; s < 5; ++s) c.positions[5 + s] = c.positions[s];
+          }
+          ExpectDefinition(c, 1 + static_cast<int>(n % 3));
+          ++n;
+        }
+      }
+    }
+  }
+  EXPECT_GT(finite_results, all_results * 7 / 10);
+}
+
+// Tables and inverse frequencies that no model has.
+TEST(Rope, GivenTablesAndFrequencies) {
+  std::mt19937_64 random(6);
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const float odd[] = {0.0f,     -0.0f,    kInf,     -kInf,    std::nanf(""), 1e-40f, -1e-45f,
+                       3e38f,    1.0f,     0x1p-32f, 0x1p-33f, 16.0f,         15.99f, 1e-30f,
+                       65504.0f, 65520.0f, 0x1p31f,  0x1p-24f, 0x1p-26f,      7.0f};
+  const int64_t R = 66, half = R / 2, P = 40;
+  for (const RopeRecipe& recipe : RopeRecipes()) {
+    for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+      for (const bool tables : {false, true}) {
+        for (const Values values : kAllValues) {
+          for (const int rare :
+               {1, 20, 1 << 30}) {  // how often one of `odd` stands in for a number
+            Case c;
+            c.what = tables ? "tables" : "frequencies";
+            c.recipe = &recipe;
+            c.config = Config(recipe, RopeType::kDefault,
+                              rare == 20 ? RopePairing::kInterleaved : RopePairing::kHalf, R);
+            c.dtype = dtype;
+            c.shape = {1, P, 2, 70};
+            const auto pick = [&](float usual) {
+              return random() % rare == 0 ? odd[random() % 20] : usual;
+            };
+            if (tables) {
+              for (int64_t n = 0; n < P * half; ++n) {
+                const float angle = static_cast<float>(random() % 10000) / 100;
+                c.config.cos.push_back(pick(std::cos(angle)));
+                c.config.sin.push_back(pick(std::sin(angle)));
+              }
+            } else {
+              for (int64_t i = 0; i < half; ++i)
+                c.config.inv_freq.push_back(pick(std::exp2(-static_cast<float>(i) / 3)));
+            }
+            for (int64_t s = 0; s < P; ++s) c.positions.push_back(tables ? P - 1 - s : s * s * s);
+            c.bytes = MixedBytes(dtype, c.shape, values, 100, random);
+            ExpectDefinition(c);
+          }
+        }
+      }
+    }
+  }
+}
+
+// bf16, "3R": every product of two significands, and so every way in which one is rounded. With
+// x2 = 2^-60 the second product is too small to count.
+TEST(Rope, EveryProductOfBF16Significands) {
+  for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+    Case c;
+    c.what = "products";
+    c.recipe = FindRopeRecipe("hf-llama");
+    c.config = Config(*c.recipe, RopeType::kDefault, pairing, 256);
+    c.dtype = DType::kBF16;
+    c.shape = {1, 128, 1, 256};
+    for (uint32_t s = 0; s < 128; ++s) {  // position s: cos has significand s, x1 has all of them
+      c.positions.push_back(s);
+      const size_t row = c.bytes.size();
+      c.bytes.resize(row + 512);
+      for (uint32_t i = 0; i < 128; ++i) {
+        c.config.cos.push_back(ToF32(BF16{static_cast<uint16_t>(0x3F80 | s)}));
+        c.config.sin.push_back(i % 2 == 0 ? 0x1p-32f : -0x1p-32f);
+        const uint16_t x1 = static_cast<uint16_t>(0x3F80 | i | (s % 2 == 0 ? 0 : 0x8000));
+        const uint16_t x2 = 0x2180;  // 2^-60
+        const bool half = pairing == RopePairing::kHalf;
+        std::memcpy(&c.bytes[row + 2 * (half ? i : 2 * i)], &x1, 2);
+        std::memcpy(&c.bytes[row + 2 * (half ? i + 128 : 2 * i + 1)], &x2, 2);
+      }
+    }
+    ExpectDefinition(c);
+  }
+}
+
+// bf16, "1R": x1 = 1 and a small x2 make the f32 sum cos itself: every significand of a sum is
+// rounded.
+TEST(Rope, EverySignificandOfASum) {
+  constexpr int64_t kTokens = 4096;
+  Case c;
+  c.what = "sums";
+  c.recipe = FindRopeRecipe("transformer-engine");
+  c.config = Config(*c.recipe, RopeType::kDefault, RopePairing::kHalf, 256);
+  c.dtype = DType::kBF16;
+  c.shape = {1, kTokens, 1, 256};
+  c.config.cos.resize(kTokens * 128);
+  c.config.sin.assign(kTokens * 128, 0x1p-32f);
+  for (int64_t s = 0; s < kTokens; ++s) {
+    c.positions.push_back(s);
+    for (int64_t i = 0; i < 256; ++i) {
+      const uint16_t x = i < 128 ? (s % 2 == 0 ? 0x3F80 : 0xBF80) : 0x2180;
+      const size_t at = c.bytes.size();
+      c.bytes.resize(at + 2);
+      std::memcpy(&c.bytes[at], &x, 2);
+    }
+  }
+  for (uint32_t begin = 0; begin < 1 << 23; begin += kTokens * 128) {
+    for (uint32_t n = 0; n < kTokens * 128; ++n)
+      c.config.cos[n] = std::bit_cast<float>(0x3F800000u + begin + n);
+    ExpectDefinition(c);
+  }
+}
+
+// Large enough that results go past the caches; several threads.
+TEST(Rope, StreamedResults) {
+  std::mt19937_64 random(7);
+  for (const DType dtype : {DType::kBF16, DType::kF32}) {
+    for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+      const RopeRecipe& recipe = *FindRopeRecipe("hf-llama");
+      const RopeConfig config = Config(recipe, RopeType::kDefault, pairing, 128);
+      const Shape4 shape = {1, dtype == DType::kBF16 ? 2049 : 1025, 32, 128};
+      std::vector<std::byte> bytes =
+          MixedBytes(dtype, {1, 16, 32, 128}, Values::kNormal, 300, random);
+      const size_t size = DTypeBytes(dtype) * static_cast<size_t>(shape[1] * 32 * 128);
+      while (bytes.size() < size)
+        bytes.insert(bytes.end(), bytes.begin(),
+                     bytes.begin() + std::min(bytes.size(), size - bytes.size()));
+      const TensorView in = DenseView<const std::byte>(dtype, bytes.data(), shape);
+      const std::vector<int64_t> positions = MixedPositions(shape[1], random);
+      std::vector<std::byte> want(size), got(size + 64);
+      scalar::ApplyRope(config, recipe, in, positions, DenseView(dtype, want.data(), shape));
+      std::byte* const aligned =
+          got.data() + (64 - reinterpret_cast<uintptr_t>(got.data()) % 64) % 64;
+      for (const simd::Target& target : simd::Targets()) {
+        simd::EngineOptions options;
+        options.target = target.bit;
+        options.threads = 2;
+        std::fill(got.begin(), got.end(), std::byte{0});
+        simd::ApplyRope(config, recipe, in, positions, options, DenseView(dtype, aligned, shape));
+        EXPECT_EQ(std::memcmp(aligned, want.data(), size), 0) << DTypeName(dtype) << target.name;
+      }
+    }
+  }
 }
 
 // Hugging Face issue 29285: with the angle in bf16, positions 8188..8191 all become 8192.

@@ -1,0 +1,31 @@
+// One call of ApplyRope, made ready for the vector code.
+#ifndef BITANCHOR_SIMD_ROPE_PLAN_H_
+#define BITANCHOR_SIMD_ROPE_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/problem/rope_config.h"
+#include "lib/recipe/rope_recipe.h"
+#include "lib/tensor/tensor_view.h"
+
+namespace bitanchor::simd {
+
+struct RopePlan {
+  const RopeConfig& config;
+  const RopeRecipe& recipe;
+  TensorView in;             // [B, S, H, D]
+  const int64_t* positions;  // [B, S]
+  MutableTensorView out;     // may be `in`
+  std::vector<float>
+      inv_freq;        // [R/2], as the angle stage rounds them; unused where tables are given
+  DType angle, table;  // what those stages round to
+  bool stream;         // results go past the caches
+
+  int64_t Half() const { return config.rotary_dim / 2; }
+  bool Interleaved() const { return config.pairing == RopePairing::kInterleaved; }
+};
+
+}  // namespace bitanchor::simd
+
+#endif  // BITANCHOR_SIMD_ROPE_PLAN_H_

@@ -1,0 +1,120 @@
+// cos and sin of one position, by vectors, in the order in which the rotation's lanes want them.
+
+#if defined(BITANCHOR_SIMD_ROPE_TABLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef BITANCHOR_SIMD_ROPE_TABLE_INL_H_
+#undef BITANCHOR_SIMD_ROPE_TABLE_INL_H_
+#else
+#define BITANCHOR_SIMD_ROPE_TABLE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/problem/attention_problem.h"
+#include "simd/convert-inl.h"
+#include "simd/lanes-inl.h"
+#include "simd/rope_plan.h"
+#include "simd/sincos-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bitanchor::simd {
+namespace HWY_NAMESPACE {
+
+constexpr size_t kMaxSlots = kMaxHeadDim / 2 + 2 * kMaxLanes;
+
+// A block is 2N rotary pairs in 2N slots. Two spans of 2N elements hold it in memory: with
+// half-split pairs the first elements and the second ones, interleaved the first N pairs and the
+// last N. This says which pair each slot of a block holds; rope-inl.h loads them so.
+HWY_INLINE size_t PairInSlot(size_t element_bytes, bool interleaved, size_t slot) {
+  const size_t N = hn::Lanes(F32Tag());
+  const size_t lane = slot % N, upper = slot / N;
+  if (element_bytes == 2) return interleaved ? slot : 2 * lane + upper;  // even, then odd elements
+  if (!interleaved || BITANCHOR_ONE_LANE) return slot;
+  return upper * N + lane / 2 +
+         lane % 2 * (N / 2);  // pairs of one vector, then of the next, in turn
+}
+
+struct RopeTable {
+  HWY_ALIGN float c[kMaxSlots], s[kMaxSlots];
+  HWY_ALIGN float c_split[kMaxSlots], s_split[kMaxSlots];  // times 2^16 + 1, where `ordinary`
+  HWY_ALIGN float inv_freq[kMaxSlots];
+  size_t pair[kMaxSlots];
+  size_t slots;           // [whole blocks]; those past the last pair repeat it
+  bool scalar_angles;     // some product of an inverse frequency may need more than f32
+  bool ordinary = false;  // bf16: every |c| and |s| lies in [2^-32, 2^4)
+
+  explicit RopeTable(const RopePlan& plan) {
+    const size_t block = 2 * hn::Lanes(F32Tag()), half = plan.Half();
+    slots = (half + block - 1) / block * block;
+    scalar_angles = false;
+    for (size_t slot = 0; slot < slots; ++slot) {
+      const size_t in_block =
+          PairInSlot(DTypeBytes(plan.in.dtype), plan.Interleaved(), slot % block);
+      pair[slot] = std::min(slot / block * block + in_block, half - 1);
+      inv_freq[slot] = plan.config.cos.empty() ? plan.inv_freq[pair[slot]] : 0.0f;
+      scalar_angles |= plan.angle == DType::kBF16 && std::fabs(inv_freq[slot]) < 0x1p-100f;
+    }
+  }
+};
+
+HWY_INLINE F32 RoundStage(DType to, F32 v) {
+  if (to == DType::kBF16) return RoundToBF16(v);
+  return to == DType::kF16 ? RoundToF16(v) : v;
+}
+
+// position x inverse frequency, rounded once to the angle stage's format. The product of two bf16
+// or two f16 values is exact in f32, unless it reaches below f32's smallest: |p| >= 1, so only
+// small frequencies can do that.
+HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size_t slot) {
+  const F32Tag d;
+  const F32 inv_freq = hn::Load(d, table.inv_freq + slot);
+  if (HWY_LIKELY(!table.scalar_angles)) {
+    return RoundStage(plan.angle, hn::Mul(hn::Set(d, p), inv_freq));
+  }
+  HWY_ALIGN float angle[kMaxLanes];
+  for (size_t i = 0; i < hn::Lanes(d); ++i) {
+    angle[i] = RoundTo(plan.angle, static_cast<double>(p) * table.inv_freq[slot + i]);
+  }
+  return hn::Load(d, angle);
+}
+
+HWY_INLINE void FillTable(const RopePlan& plan, int64_t position, RopeTable& table) {
+  const F32Tag d;
+  const size_t N = hn::Lanes(d);
+  const float p = RoundTo(plan.angle, static_cast<double>(position));
+  const bool given = !plan.config.cos.empty();
+  F32Mask ordinary = hn::Eq(hn::Zero(d), hn::Zero(d));
+  for (size_t slot = 0; slot < table.slots; slot += N) {
+    F32 c, s;
+    if (given) {
+      for (size_t i = slot; i < slot + N; ++i) {
+        const size_t at = static_cast<size_t>(position * plan.Half()) + table.pair[i];
+        table.c[i] = plan.config.cos[at];
+        table.s[i] = plan.config.sin[at];
+      }
+      c = hn::Load(d, table.c + slot);
+      s = hn::Load(d, table.s + slot);
+    } else {
+      SinCos(Angle(plan, table, p, slot), s, c);
+    }
+    c = RoundStage(plan.table, c);
+    s = RoundStage(plan.table, s);
+    hn::Store(c, d, table.c + slot);
+    hn::Store(s, d, table.s + slot);
+    if (plan.in.dtype != DType::kBF16) continue;
+    const F32 split = hn::Set(d, 65537.0f);
+    hn::Store(hn::Mul(c, split), d, table.c_split + slot);
+    hn::Store(hn::Mul(s, split), d, table.s_split + slot);
+    const F32 least = hn::Set(d, 0x1p-32f), most = hn::Set(d, 0x1p4f);
+    const F32 c_size = hn::Abs(c), s_size = hn::Abs(s);
+    ordinary = hn::And(ordinary, hn::And(hn::Ge(c_size, least), hn::Ge(s_size, least)));
+    ordinary = hn::And(ordinary, hn::And(hn::Lt(c_size, most), hn::Lt(s_size, most)));
+  }
+  table.ordinary = plan.in.dtype == DType::kBF16 && hn::AllTrue(d, ordinary);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bitanchor::simd
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target guard
