@@ -217,7 +217,7 @@ class DecodeHead {
   }
 
   // What TakeKeys gathered, transposed to f32. Words become two rows of f32 each, from the last one
-  // down, in place; they are in the byte order of this machine's memory, the even element first.
+  // down, in place.
   void FinishKeys(int64_t slice) {
     if (!TransposesPairs(slice)) {
       TransposeWords(values_, RowStride(), W(), D_, keys_, W());
@@ -229,13 +229,11 @@ class DecodeHead {
     for (int64_t n = D_ / 2 - 1; n >= 0; --n) {
       for (int64_t i = 0; i < W(); i += static_cast<int64_t>(hn::Lanes(d))) {
         const auto pair = hn::Load(du, words + n * W() + i);
-        const auto upper = hn::And(pair, hn::Set(du, 0xFFFF0000u)), lower = hn::ShiftLeft<16>(pair);
-        hn::Store(hn::BitCast(d, kLowerFirst ? upper : lower), d, keys_ + (2 * n + 1) * W() + i);
-        hn::Store(hn::BitCast(d, kLowerFirst ? lower : upper), d, keys_ + 2 * n * W() + i);
+        hn::Store(hn::BitCast(d, OddUp(pair)), d, keys_ + (2 * n + 1) * W() + i);
+        hn::Store(hn::BitCast(d, EvenUp(pair)), d, keys_ + 2 * n * W() + i);
       }
     }
   }
-  static constexpr bool kLowerFirst = std::endian::native == std::endian::little;
 
   void ComputeScores(int64_t slice) {
     FinishKeys(slice);
