@@ -13,7 +13,7 @@ VENV="$ROOT/build/venv"
 VENV_PYTHON="$VENV/bin/python"
 
 BUILD_PACKAGES=(cmake ninja-build g++ pkg-config libhwy-dev libtbb-dev libgtest-dev libbenchmark-dev
-  libcli11-dev libfmt-dev nlohmann-json3-dev libmpfr-dev)
+  libcli11-dev libfmt-dev libssl-dev nlohmann-json3-dev libmpfr-dev)
 
 # Progress goes to stderr, as bitanchor's own does.
 say() { printf '== %s\n' "$*" >&2; }

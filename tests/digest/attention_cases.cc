@@ -1,0 +1,210 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "lib/problem/generate.h"
+#include "lib/problem/layout.h"
+#include "tests/digest/cases.h"
+#include "tests/digest/draw.h"
+
+namespace bitanchor::digest {
+namespace {
+
+// What q, k and v hold. scale 0: RN_f32(1/sqrt(D)).
+struct Style {
+  const char* name;
+  Values queries_and_keys, values;
+  float scale;
+  int finite_percent;
+};
+
+constexpr Style kNormal{"normal", Values::kNormal, Values::kNormal, 0, 100};
+constexpr Style kWide{"wide", Values::kWide, Values::kWide, 0, 100};
+constexpr Style kStyles[] = {
+    kNormal,
+    kWide,
+    {"subnormal", Values::kSubnormal, Values::kSubnormal, 0, 100},
+    {"tiny-values", Values::kNormal, Values::kSubnormal, 0, 100},
+    {"integer", Values::kInteger, Values::kInteger, 1, 100},    // equal maxima, exact cancellations
+    {"fading", Values::kNormal, Values::kNormal, 8, 100},       // weights down to subnormals and 0
+    {"steep", Values::kNormal, Values::kWide, 300, 100},        // one weight is all
+    {"huge-values", Values::kNormal, Values::kHuge, 0, 10},     // sums that overflow on the way
+    {"special", Values::kRareSpecial, Values::kSpecial, 0, 5},  // Inf and NaN of every kind
+};
+
+struct Problem {
+  AttentionShape shape;
+  DType dtype = DType::kBF16;
+  MaskSpec mask;
+  Style style = kNormal;
+  std::vector<int64_t> k_ids = {};  // of one batch; empty: four documents, anchor token 0
+};
+
+// Document ids of a mask with a rule. Query i's is that of the key where it stands.
+void FillIds(const Problem& spec, Mask& mask) {
+  if (mask.spec.rule == MaskRule::kFull) return;
+  const int64_t length = std::max<int64_t>(1, mask.Skv / 4);
+  for (int64_t b = 0; b < mask.B; ++b) {
+    for (int64_t j = 0; j < mask.Skv; ++j) {
+      const bool anchor = mask.spec.rule == MaskRule::kAnchor && j == 0;
+      mask.k_ids.push_back(!spec.k_ids.empty() ? spec.k_ids[j] : anchor ? 0 : 1 + (j + b) / length);
+    }
+    for (int64_t i = 0; i < mask.Sq; ++i) {
+      const int64_t at = std::clamp<int64_t>(i + mask.Offset(), 0, mask.Skv - 1);
+      mask.q_ids.push_back(mask.k_ids[b * mask.Skv + at]);
+    }
+  }
+}
+
+void Compute(const Problem& spec, const AttentionRecipe& recipe, Engine& engine, Results& results) {
+  const auto [B, Sq, Skv, Hq, Hkv, D] = spec.shape;
+  const Shape4 q_shape = {B, Sq, Hq, D}, k_shape = {B, Skv, Hkv, D};
+  const uint64_t seed = static_cast<uint64_t>(Sq * 1000003 + Skv * 1009 + D);
+  const auto q = DrawTensor(spec.style.queries_and_keys, spec.dtype, q_shape, 3 * seed);
+  const auto k = DrawTensor(spec.style.queries_and_keys, spec.dtype, k_shape, 3 * seed + 1);
+  const auto v = DrawTensor(spec.style.values, spec.dtype, k_shape, 3 * seed + 2);
+  AttentionProblem problem;
+  problem.shape = spec.shape;
+  problem.dtype = spec.dtype;
+  problem.q = DenseView(spec.dtype, q.data(), q_shape);
+  problem.k = DenseView(spec.dtype, k.data(), k_shape);
+  problem.v = DenseView(spec.dtype, v.data(), k_shape);
+  problem.softmax_scale = spec.style.scale != 0 ? spec.style.scale : DefaultSoftmaxScale(D);
+  problem.mask.spec = spec.mask;
+  problem.mask.B = B;
+  problem.mask.Sq = Sq;
+  problem.mask.Skv = Skv;
+  FillIds(spec, problem.mask);
+  Validate(problem);
+
+  std::vector<std::byte> o(q.size());
+  std::vector<float> lse(B * Hq * Sq);
+  engine.AttentionForward(problem, recipe, DenseView(spec.dtype, o.data(), q_shape), lse.data());
+  results.Add(spec.dtype, o);
+  // A row that sees no key has the LSE -inf: how many do is the mask's business.
+  results.Add(lse);
+}
+
+// One case per recipe over all the problems given.
+void Add(std::vector<Case>& cases, const std::string& name, const std::vector<Problem>& problems,
+         int finite_percent) {
+  for (const AttentionRecipe& recipe : AttentionRecipes()) {
+    cases.push_back({fmt::format("attention/{}/{}", recipe.name, name), Operation::kAttention,
+                     finite_percent, [problems, &recipe](Engine& engine, Results& results) {
+                       for (const Problem& problem : problems) {
+                         Compute(problem, recipe, engine, results);
+                       }
+                     }});
+  }
+}
+
+constexpr DType kDTypes[] = {DType::kBF16, DType::kF16, DType::kF32};
+constexpr MaskSpec kCausal{};
+constexpr MaskSpec kAnchor{MaskRule::kAnchor, true, std::nullopt, Corner::kTopLeft};
+
+// Every style of values in every dtype, grouped heads, ragged in lanes and blocks.
+void AddStyles(std::vector<Case>& cases) {
+  for (const Style& style : kStyles) {
+    for (const DType dtype : kDTypes) {
+      Add(cases, fmt::format("style/{}/{}", style.name, DTypeName(dtype)),
+          {{{2, 67, 67, 4, 2, 24}, dtype, kAnchor, style},
+           {{1, 50, 50, 2, 1, 64}, dtype, kCausal, style}},
+          style.finite_percent);
+    }
+  }
+}
+
+// Lengths around one lane, one vector, one block of queries and one block of keys.
+void AddLengths(std::vector<Case>& cases) {
+  for (const int64_t S : {1,  2,  3,  4,  5,  7,  8,  9,  11, 12, 13, 15, 16,  17,  23, 24,
+                          25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 95, 96, 127, 129, 130}) {
+    Add(cases, fmt::format("length/{}", S),
+        {{{1, S, S, 2, 1, 8}, DType::kBF16, kCausal, kNormal},
+         {{1, S, S, 1, 1, 8}, DType::kF32, {MaskRule::kFull, false}, kWide}},
+        100);
+  }
+}
+
+void AddHeadDims(std::vector<Case>& cases) {
+  for (const int64_t D : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 64, 65, 127, 128, 255, 256}) {
+    std::vector<Problem> problems;
+    for (const DType dtype : kDTypes) {
+      problems.push_back({{1, 34, 34, 1, 1, D}, dtype, kCausal, kNormal});
+      problems.push_back({{1, 34, 34, 1, 1, D}, dtype, kCausal, kWide});
+    }
+    Add(cases, fmt::format("head-dim/{}", D), problems, 100);
+  }
+}
+
+// Rules, both corners, windows, with and without causal, queries and keys of unequal number; some
+// rows see nothing.
+void AddMasks(std::vector<Case>& cases) {
+  for (const MaskRule rule : {MaskRule::kFull, MaskRule::kDocument, MaskRule::kAnchor}) {
+    for (const bool causal : {true, false}) {
+      for (const Corner corner : {Corner::kTopLeft, Corner::kBottomRight}) {
+        for (const int64_t window : {0, 1, 9, 70}) {
+          MaskSpec mask{rule, causal, std::nullopt, corner};
+          if (window != 0) mask.window_keys = window;
+          std::vector<Problem> problems;
+          for (const auto& [Sq, Skv] :
+               {std::pair{50, 50}, {5, 130}, {130, 5}, {1, 300}, {96, 100}}) {
+            problems.push_back({{2, Sq, Skv, 2, 1, 16}, DType::kBF16, mask, kNormal});
+            problems.push_back({{1, Sq, Skv, 3, 3, 3}, DType::kF32, mask, kWide});
+          }
+          Add(cases,
+              fmt::format("mask/{}/{}/{}/window-{}", Name(rule), causal ? "causal" : "all",
+                          Name(corner), window),
+              problems, 60);
+        }
+      }
+    }
+  }
+}
+
+// A few new queries against a cache of keys.
+void AddDecode(std::vector<Case>& cases) {
+  for (int64_t Sq = 1; Sq <= 16; ++Sq) {
+    const MaskSpec mask{MaskRule::kFull, true, std::nullopt, Corner::kBottomRight};
+    Add(cases, fmt::format("decode/{}", Sq),
+        {{{1, Sq, 333 + Sq, 8, 2, 64}, DType::kBF16, mask, kNormal},
+         {{2, Sq, 100, 2, 2, 40}, kDTypes[Sq % 3], mask, kWide}},
+        100);
+  }
+}
+
+// The ways to pack documents into a sequence, and one sequence longer than any block.
+void AddPackings(std::vector<Case>& cases) {
+  const std::vector<int64_t> lengths = {17, 64, 3, 49};
+  const struct {
+    const char* name;
+    DocumentLayout layout;
+  } packings[] = {
+      {"shared-anchor", SharedAnchor(lengths)},
+      {"anchor-copies", AnchorCopies(lengths)},
+      {"intra-document", IntraDocument(lengths, true)},
+      {"interleaved-chunks",
+       InterleavedChunks({20, 30}, {{1, 0, 10}, {0, 0, 20}, {1, 10, 1}, {1, 11, 19}})},
+  };
+  for (const auto& [name, layout] : packings) {
+    const int64_t S = static_cast<int64_t>(layout.document_ids.size());
+    const MaskSpec mask{layout.rule, true, std::nullopt, Corner::kTopLeft};
+    Add(cases, fmt::format("packing/{}", name),
+        {{{1, S, S, 4, 2, 32}, DType::kBF16, mask, kNormal, layout.document_ids},
+         {{1, S, S, 2, 2, 32}, DType::kF32, mask, kWide, layout.document_ids}},
+        100);
+  }
+  Add(cases, "long", {{{1, 520, 520, 1, 1, 64}, DType::kBF16, kAnchor, kNormal}}, 100);
+}
+
+}  // namespace
+
+void AddAttentionCases(std::vector<Case>& cases) {
+  AddStyles(cases);
+  AddLengths(cases);
+  AddHeadDims(cases);
+  AddMasks(cases);
+  AddDecode(cases);
+  AddPackings(cases);
+}
+
+}  // namespace bitanchor::digest

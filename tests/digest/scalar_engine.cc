@@ -1,0 +1,46 @@
+#include "lib/number/elementary.h"
+#include "lib/number/float_environment.h"
+#include "lib/scalar/attention.h"
+#include "lib/scalar/rope.h"
+#include "tests/digest/engine.h"
+
+namespace bitanchor::digest {
+namespace {
+
+class Scalar : public Engine {
+ public:
+  bool Runs(Operation) const override { return true; }
+
+  void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                        const MutableTensorView& o, float* lse) override {
+    scalar::AttentionForward(problem, recipe, o, lse);
+  }
+
+  void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
+                 const std::vector<int64_t>& positions, const MutableTensorView& out) override {
+    scalar::ApplyRope(config, recipe, in, positions, out);
+  }
+
+  void Exp(std::span<const float> x, std::span<float> y) override {
+    const FloatEnvironment environment;
+    for (size_t i = 0; i < x.size(); ++i) y[i] = number::Exp(x[i]);
+  }
+
+  void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos) override {
+    const FloatEnvironment environment;
+    for (size_t i = 0; i < angle.size(); ++i) {
+      sin[i] = number::Sin(angle[i]);
+      cos[i] = number::Cos(angle[i]);
+    }
+  }
+
+  void RoundToBF16(std::span<const float> in, std::span<uint16_t> out) override {
+    for (size_t i = 0; i < in.size(); ++i) out[i] = ToBF16(in[i]).bits;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> ScalarEngine() { return std::make_unique<Scalar>(); }
+
+}  // namespace bitanchor::digest

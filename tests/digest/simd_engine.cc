@@ -1,0 +1,87 @@
+#include <stdexcept>
+
+#include "simd/attention.h"
+#include "simd/rope.h"
+#include "simd/targets.h"
+#include "tests/digest/engine.h"
+#if __has_include("simd/elementary.h")
+#define BITANCHOR_DIGEST_ARRAYS 1
+#include "simd/convert.h"
+#include "simd/elementary.h"
+#else
+#define BITANCHOR_DIGEST_ARRAYS 0
+#endif
+
+namespace bitanchor::digest {
+namespace {
+
+class Simd : public Engine {
+ public:
+  explicit Simd(const simd::EngineOptions& options) : options_(options) {}
+
+  bool Runs(Operation operation) const override {
+    switch (operation) {
+      case Operation::kAttention:
+      case Operation::kRope:
+        return true;
+      case Operation::kExp:
+      case Operation::kSinCos:
+      case Operation::kRoundToBF16:
+        return BITANCHOR_DIGEST_ARRAYS;
+      case Operation::kDefinition:
+        return false;
+    }
+    return false;
+  }
+
+  void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                        const MutableTensorView& o, float* lse) override {
+    simd::AttentionForward(problem, recipe, options_, o, lse);
+  }
+
+  void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
+                 const std::vector<int64_t>& positions, const MutableTensorView& out) override {
+    simd::ApplyRope(config, recipe, in, positions, options_, out);
+  }
+
+#if BITANCHOR_DIGEST_ARRAYS
+  void Exp(std::span<const float> x, std::span<float> y) override { simd::Exp(x, y, options_); }
+  void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos) override {
+    simd::SinCos(angle, sin, cos, options_);
+  }
+  void RoundToBF16(std::span<const float> in, std::span<uint16_t> out) override {
+    simd::RoundToBF16(in, out, options_);
+  }
+#else
+  void Exp(std::span<const float>, std::span<float>) override { Absent(); }
+  void SinCos(std::span<const float>, std::span<float>, std::span<float>) override { Absent(); }
+  void RoundToBF16(std::span<const float>, std::span<uint16_t>) override { Absent(); }
+  [[noreturn]] static void Absent() { throw std::logic_error("asked for what Runs() denied"); }
+#endif
+
+ private:
+  simd::EngineOptions options_;
+};
+
+}  // namespace
+
+std::vector<std::string> SimdTargets() {
+  std::vector<std::string> names;
+  for (const simd::Target& target : simd::Targets()) names.push_back(target.name);
+  return names;
+}
+
+std::unique_ptr<Engine> SimdEngine(const SimdChoice& choice) {
+  simd::EngineOptions options;
+  options.threads = choice.threads;
+  options.key_block = choice.key_block;
+  options.target = simd::TargetFromName(choice.target);
+  if (options.target == 0) throw std::runtime_error("no target " + choice.target + " here");
+  const std::string running = simd::RunningTarget(options.target);
+  if (running != choice.target) {
+    throw std::runtime_error("asked for " + choice.target + ", but what runs is " + running);
+  }
+  return std::make_unique<Simd>(options);
+}
+
+}  // namespace bitanchor::digest
