@@ -10,6 +10,7 @@
 #include "lib/problem/generate.h"
 #include "tests/digest/cases.h"
 #include "tests/digest/draw.h"
+#include "tests/number/hard_cases.h"
 
 namespace bitanchor::digest {
 namespace {
@@ -58,6 +59,20 @@ constexpr Range kRanges[] = {
     {"negative-large", [] { return Sweep(3); }, 1},
     {"edges", Edges, 10},
 };
+
+// Arguments whose results lie nearest to the middle between two f32.
+std::vector<float> Hardest(std::span<const testing::HardRow> rows) {
+  std::vector<float> x;
+  for (const testing::HardRow& row : rows) x.push_back(row.x);
+  return x;
+}
+
+std::vector<float> HardestSinCos() {
+  std::vector<float> x = Hardest(testing::kHardSin);
+  for (const float cos : Hardest(testing::kHardCos)) x.push_back(cos);
+  for (size_t n = x.size(); n > 0; --n) x.push_back(-x[n - 1]);
+  return x;
+}
 
 // Scores less their maximum: where exp really works.
 std::vector<float> ScoreDifferences() {
@@ -282,6 +297,19 @@ void AddNumberCases(std::vector<Case>& cases) {
   AddExp(cases, "score-differences", ScoreDifferences, 100);
   AddSinCos(cases, "rope-angles", RopeAngles, 100);
   AddPow(cases);
+  AddExp(
+      cases, "hardest", [] { return Hardest(testing::kHardExp); }, 100);
+  AddSinCos(cases, "hardest", HardestSinCos, 100);
+  AddDefinition(cases, "exp2/hardest", 100, [](Results& results) {
+    std::vector<float> y;
+    for (const float x : Hardest(testing::kHardExp2)) y.push_back(number::Exp2(x));
+    results.Add(y);
+  });
+  AddDefinition(cases, "log/hardest", 100, [](Results& results) {
+    std::vector<float> y;
+    for (const float x : Hardest(testing::kHardLog)) y.push_back(number::Log(x));
+    results.Add(y);
+  });
 }
 
 }  // namespace bitanchor::digest
