@@ -88,8 +88,8 @@ HWY_INLINE F32 ExpWide(F32 x) {
   F32 clamped = hn::IfThenElse(hn::Gt(x, hn::Set(d, 89.0f)), hn::Set(d, 89.0f), x);
   clamped = hn::IfThenElse(hn::Lt(x, hn::Set(d, -110.0f)), hn::Set(d, -110.0f), clamped);
   const F64 shrink = hn::Set(F64Tag(), 1.0 - 0x1p-48), grow = hn::Set(F64Tag(), 1.0 + 0x1p-48);
-  const F64 lower = ExpKernel(ToF64(LowerHalf(clamped)));
-  const F64 upper = BITANCHOR_ONE_LANE ? lower : ExpKernel(ToF64(UpperHalf(clamped)));
+  const F64 lower = ExpKernel(ToF64(LowerLanes(clamped)));
+  const F64 upper = BITANCHOR_ONE_LANE ? lower : ExpKernel(ToF64(UpperLanes(clamped)));
   F32 low = Combine(RoundToF32(hn::Mul(upper, shrink)), RoundToF32(hn::Mul(lower, shrink)));
   const F32 high = Combine(RoundToF32(hn::Mul(upper, grow)), RoundToF32(hn::Mul(lower, grow)));
   const auto undecided = hn::Ne(hn::BitCast(du, low), hn::BitCast(du, high));

@@ -44,13 +44,13 @@ using U64Tag = hn::RebindToUnsigned<F64Tag>;
 // On the one-lane target Half is the vector itself.
 #if HWY_TARGET == HWY_SCALAR
 #define BITANCHOR_ONE_LANE 1
-HWY_INLINE F32 LowerHalf(F32 v) { return v; }
-HWY_INLINE F32 UpperHalf(F32 v) { return v; }
+HWY_INLINE F32 LowerLanes(F32 v) { return v; }
+HWY_INLINE F32 UpperLanes(F32 v) { return v; }
 HWY_INLINE F32 Combine(F32 /*upper*/, F32 lower) { return lower; }
 #else
 #define BITANCHOR_ONE_LANE 0
-HWY_INLINE hn::Vec<F32Half> LowerHalf(F32 v) { return hn::LowerHalf(F32Half(), v); }
-HWY_INLINE hn::Vec<F32Half> UpperHalf(F32 v) { return hn::UpperHalf(F32Half(), v); }
+HWY_INLINE hn::Vec<F32Half> LowerLanes(F32 v) { return hn::LowerHalf(F32Half(), v); }
+HWY_INLINE hn::Vec<F32Half> UpperLanes(F32 v) { return hn::UpperHalf(F32Half(), v); }
 HWY_INLINE F32 Combine(hn::Vec<F32Half> upper, hn::Vec<F32Half> lower) {
   return hn::Combine(F32Tag(), upper, lower);
 }
@@ -100,8 +100,9 @@ HWY_INLINE hn::Vec<F32Half> FmaHalf(hn::Vec<F32Half> a, hn::Vec<F32Half> b, hn::
 }
 
 HWY_INLINE F32 Fma(F32 a, F32 b, F32 c) {
-  const auto lower = FmaHalf(LowerHalf(a), LowerHalf(b), LowerHalf(c));
-  const auto upper = BITANCHOR_ONE_LANE ? lower : FmaHalf(UpperHalf(a), UpperHalf(b), UpperHalf(c));
+  const auto lower = FmaHalf(LowerLanes(a), LowerLanes(b), LowerLanes(c));
+  const auto upper =
+      BITANCHOR_ONE_LANE ? lower : FmaHalf(UpperLanes(a), UpperLanes(b), UpperLanes(c));
   return Combine(upper, lower);
 }
 #endif

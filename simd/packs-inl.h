@@ -66,8 +66,8 @@ HWY_INLINE void StoreVectorInTiles(F32 v, int64_t i, int64_t row, int64_t rows, 
   float* to = out + i / kTileDims * VTileStride(rows) + row * kTileDims + i % kTileDims;
   if constexpr (HWY_MAX_BYTES >= 64 && kMaxLanes == 2 * kTileDims) {
     if (hn::Lanes(d) == kMaxLanes) {
-      hn::StoreU(LowerHalf(v), F32Half(), to);
-      hn::StoreU(UpperHalf(v), F32Half(), to + VTileStride(rows));
+      hn::StoreU(LowerLanes(v), F32Half(), to);
+      hn::StoreU(UpperLanes(v), F32Half(), to + VTileStride(rows));
       return;
     }
   }

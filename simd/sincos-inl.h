@@ -113,9 +113,9 @@ HWY_INLINE void SinCos(F32 x, F32& sin_x, F32& cos_x) {
   const auto fits = hn::Le(hn::Abs(x), hn::Set(d, 0x1p31f));
   if (HWY_UNLIKELY(!hn::AllTrue(d, fits))) return SinCosDecide(x, sin_x, cos_x);
   F64 s0, c0;
-  SinCosKernel(ToF64(LowerHalf(x)), s0, c0);
+  SinCosKernel(ToF64(LowerLanes(x)), s0, c0);
   F64 s1 = s0, c1 = c0;
-  if (!BITANCHOR_ONE_LANE) SinCosKernel(ToF64(UpperHalf(x)), s1, c1);
+  if (!BITANCHOR_ONE_LANE) SinCosKernel(ToF64(UpperLanes(x)), s1, c1);
   if (HWY_UNLIKELY(Undecided(s0, c0) || Undecided(s1, c1))) return SinCosDecide(x, sin_x, cos_x);
   sin_x = Combine(RoundToF32(s1), RoundToF32(s0));
   cos_x = Combine(RoundToF32(c1), RoundToF32(c0));
