@@ -262,7 +262,7 @@ HWY_INLINE U32 CanonicalUp(DType dtype, U32 up) {
 }
 
 // Elements that no rotation touches: NaN becomes the canonical one, all else is copied.
-HWY_INLINE void CopyRow(DType dtype, const std::byte* from, size_t count, std::byte* to) {
+HWY_NOINLINE inline void CopyRow(DType dtype, const std::byte* from, size_t count, std::byte* to) {
   const F32Tag d;
   const size_t N = hn::Lanes(d), bytes = DTypeBytes(dtype);
   size_t i = 0;
@@ -330,7 +330,7 @@ HWY_INLINE void RotateToken(const RopePlan& plan, const RopeTable& table, int64_
 // Tokens [begin, end), counted so that those of one index s in all b follow each other: they often
 // share a position, and then the table.
 template <class Blocks, bool kInterleaved>
-HWY_INLINE void RotateTokens(const RopePlan& plan, int64_t begin, int64_t end) {
+HWY_NOINLINE void RotateTokens(const RopePlan& plan, int64_t begin, int64_t end) {
   const int64_t B = plan.in.shape[0], S = plan.in.shape[1];
   RopeTable table(plan);
   int64_t filled = 0;

@@ -78,7 +78,7 @@ HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size
   return hn::Load(d, angle);
 }
 
-HWY_INLINE void FillTable(const RopePlan& plan, int64_t position, RopeTable& table) {
+HWY_NOINLINE inline void FillTable(const RopePlan& plan, int64_t position, RopeTable& table) {
   const F32Tag d;
   const size_t N = hn::Lanes(d);
   const float p = RoundTo(plan.angle, static_cast<double>(position));
