@@ -237,6 +237,26 @@ void AddConversions(std::vector<Case>& cases, const Mode& mode) {
   });
 }
 
+// Random words one below, at and one above the least that rounds up, and the ends.
+void AddStochasticEdges(std::vector<Case>& cases) {
+  AddDefinition(cases, "convert/f32-to-16/stochastic-edges", 0, [](Results& results) {
+    std::vector<uint16_t> bf16, f16;
+    for (uint64_t quarter = 0; quarter < 4; ++quarter) {
+      for (const float x : Sweep(quarter)) {
+        const uint32_t bits = std::bit_cast<uint32_t>(x);
+        for (const uint32_t least : {0 - (bits << 16), 0 - (bits << 19), 0u}) {
+          for (const uint32_t random : {least - 1, least, least + 1}) {
+            bf16.push_back(ToBF16(x, Rounding::kStochastic, random).bits);
+            f16.push_back(ToF16(x, Rounding::kStochastic, random).bits);
+          }
+        }
+      }
+    }
+    results.Add(bf16, DType::kBF16);
+    results.Add(f16, DType::kU16);
+  });
+}
+
 void AddReading(std::vector<Case>& cases) {
   AddDefinition(cases, "read/bf16-and-f16", 95, [](Results& results) {
     std::vector<float> f32;
@@ -278,6 +298,7 @@ void AddNumberCases(std::vector<Case>& cases) {
   AddDraws(cases);
   AddReading(cases);
   for (const Mode& mode : kModes) AddConversions(cases, mode);
+  AddStochasticEdges(cases);
   for (const Range& range : kRanges) {
     AddExp(cases, range.name, range.arguments, range.finite_percent);
     AddSinCos(cases, range.name, range.arguments, 80);
