@@ -246,39 +246,26 @@ class ForwardBlock {
     return p;
   }
 
-  // The three vectors of m or l.
-  struct Stats {
-    F32 v0, v1, v2;
-  };
-  HWY_INLINE Stats LoadStats(const float* from) const {
-    const F32Tag d;
-    return {hn::Load(d, from), hn::Load(d, from + hn::Lanes(d)),
-            hn::Load(d, from + 2 * hn::Lanes(d))};
-  }
-  HWY_INLINE void StoreStats(const Stats& stats, float* to) const {
-    const F32Tag d;
-    hn::Store(stats.v0, d, to);
-    hn::Store(stats.v1, d, to + hn::Lanes(d));
-    hn::Store(stats.v2, d, to + 2 * hn::Lanes(d));
-  }
-
   // In f32, in place.
   template <bool kMasked, bool kRound>
   HWY_INLINE void PlainWeights(float* t, const uint64_t* lanes, int64_t rows) {
-    const F32Tag d;
-    const size_t N = hn::Lanes(d);
-    const Stats m = LoadStats(m_);
-    Stats l = LoadStats(l_);
+    const F32Tag df;
+    const size_t N = hn::Lanes(df);
+    // Vectors of unknown size can be no members of a struct, so three of each.
+    const F32 m0 = hn::Load(df, m_), m1 = hn::Load(df, m_ + N), m2 = hn::Load(df, m_ + 2 * N);
+    F32 l0 = hn::Load(df, l_), l1 = hn::Load(df, l_ + N), l2 = hn::Load(df, l_ + 2 * N);
     for (int64_t r = 0; r < rows; ++r, t += Q()) {
       const uint64_t seen = kMasked ? lanes[r] : 0;
-      const F32 p0 = Weight<kMasked>(t, m.v0, seen, 0, l.v0);
-      const F32 p1 = Weight<kMasked>(t + N, m.v1, seen, 1, l.v1);
-      const F32 p2 = Weight<kMasked>(t + 2 * N, m.v2, seen, 2, l.v2);
-      hn::Store(kRound ? RoundCanonicalToBF16(p0) : p0, d, t);
-      hn::Store(kRound ? RoundCanonicalToBF16(p1) : p1, d, t + N);
-      hn::Store(kRound ? RoundCanonicalToBF16(p2) : p2, d, t + 2 * N);
+      const F32 p0 = Weight<kMasked>(t, m0, seen, 0, l0);
+      const F32 p1 = Weight<kMasked>(t + N, m1, seen, 1, l1);
+      const F32 p2 = Weight<kMasked>(t + 2 * N, m2, seen, 2, l2);
+      hn::Store(kRound ? RoundCanonicalToBF16(p0) : p0, df, t);
+      hn::Store(kRound ? RoundCanonicalToBF16(p1) : p1, df, t + N);
+      hn::Store(kRound ? RoundCanonicalToBF16(p2) : p2, df, t + 2 * N);
     }
-    StoreStats(l, l_);
+    hn::Store(l0, df, l_);
+    hn::Store(l1, df, l_ + N);
+    hn::Store(l2, df, l_ + 2 * N);
   }
 
 #if BITANCHOR_HAVE_BF16_DOT
@@ -297,16 +284,18 @@ class ForwardBlock {
   template <bool kMasked>
   HWY_INLINE MagnitudeRange PairWeights(const float* t, const uint64_t* lanes, int64_t rows,
                                         uint32_t* pairs) {
+    const F32Tag df;
     const U32Tag d;
     const size_t N = hn::Lanes(d);
-    const Stats m = LoadStats(m_);
-    Stats l = LoadStats(l_);
+    // Vectors of unknown size can be no members of a struct, so three of each.
+    const F32 m0 = hn::Load(df, m_), m1 = hn::Load(df, m_ + N), m2 = hn::Load(df, m_ + 2 * N);
+    F32 l0 = hn::Load(df, l_), l1 = hn::Load(df, l_ + N), l2 = hn::Load(df, l_ + 2 * N);
     RangeOfPairs range;
     for (int64_t r = 0; r < rows; r += 2, t += 2 * Q(), pairs += Q()) {
       const uint64_t* seen = kMasked ? lanes + r : nullptr;
-      const auto w0 = WeightPair<kMasked>(t, m.v0, seen, 0, l.v0);
-      const auto w1 = WeightPair<kMasked>(t + N, m.v1, seen, 1, l.v1);
-      const auto w2 = WeightPair<kMasked>(t + 2 * N, m.v2, seen, 2, l.v2);
+      const auto w0 = WeightPair<kMasked>(t, m0, seen, 0, l0);
+      const auto w1 = WeightPair<kMasked>(t + N, m1, seen, 1, l1);
+      const auto w2 = WeightPair<kMasked>(t + 2 * N, m2, seen, 2, l2);
       range.Take(w0);
       range.Take(w1);
       range.Take(w2);
@@ -314,7 +303,9 @@ class ForwardBlock {
       hn::Store(w1, d, pairs + N);
       hn::Store(w2, d, pairs + 2 * N);
     }
-    StoreStats(l, l_);
+    hn::Store(l0, df, l_);
+    hn::Store(l1, df, l_ + N);
+    hn::Store(l2, df, l_ + 2 * N);
     return range.Get();
   }
 #endif
