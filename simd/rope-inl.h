@@ -40,10 +40,8 @@ HWY_BEFORE_NAMESPACE();
 namespace bitanchor::simd {
 namespace HWY_NAMESPACE {
 
-// Two vectors of rotary pairs (x1, x2), or of results; slots [0, N) in `a`, [N, 2N) in `b`.
-struct Pairs {
-  F32 x1a, x2a, x1b, x2b;
-};
+// Two vectors of rotary pairs (x1, x2), or of results y, have slots [0, N) in `a` and [N, 2N) in
+// `b`. They travel as references: vectors of unknown size can be no members of a struct.
 
 // ---- what differs by dtype
 
@@ -62,11 +60,13 @@ struct F16Lanes {
 };
 
 template <class Lanes, bool kInterleaved>
-HWY_INLINE Pairs Split(U32 w1, U32 w2) {
+HWY_INLINE void Split(U32 w1, U32 w2, F32& x1a, F32& x2a, F32& x1b, F32& x2b) {
   const F32 even1 = Lanes::Value(EvenUp(w1)), odd1 = Lanes::Value(OddUp(w1));
   const F32 even2 = Lanes::Value(EvenUp(w2)), odd2 = Lanes::Value(OddUp(w2));
-  if (kInterleaved) return {even1, odd1, even2, odd2};
-  return {even1, even2, odd1, odd2};
+  x1a = even1;
+  x2a = kInterleaved ? odd1 : even2;
+  x1b = kInterleaved ? even2 : odd1;
+  x2b = odd2;
 }
 
 template <bool kInterleaved>
@@ -183,23 +183,24 @@ struct HalfWordBlocks {
     const F32Tag d;
     const size_t N = hn::Lanes(d);
     const U32 w1 = LoadWords(p1), w2 = LoadWords(p2);
-    const Pairs x = Split<Lanes, kInterleaved>(w1, w2);
+    F32 x1a, x2a, x1b, x2b;
+    Split<Lanes, kInterleaved>(w1, w2, x1a, x2a, x1b, x2b);
     if constexpr (Lanes::kDType == DType::kBF16) {
       if (HWY_LIKELY(table.ordinary && Ordinary(w1, w2))) {
         U32 y1a, y2a, y1b, y2b;
-        RotateOrdinary<kApply>(table, slot, x.x1a, x.x2a, y1a, y2a);
-        RotateOrdinary<kApply>(table, slot + N, x.x1b, x.x2b, y1b, y2b);
+        RotateOrdinary<kApply>(table, slot, x1a, x2a, y1a, y2a);
+        RotateOrdinary<kApply>(table, slot + N, x1b, x2b, y1b, y2b);
         StoreUp<kInterleaved>(y1a, y2a, y1b, y2b, stream, q1, q2);
         return;
       }
     }
-    Pairs y;
-    Rotate<Lanes, kApply>(x.x1a, x.x2a, hn::Load(d, table.c + slot), hn::Load(d, table.s + slot),
-                          y.x1a, y.x2a);
-    Rotate<Lanes, kApply>(x.x1b, x.x2b, hn::Load(d, table.c + slot + N),
-                          hn::Load(d, table.s + slot + N), y.x1b, y.x2b);
-    StoreUp<kInterleaved>(Lanes::Up(y.x1a), Lanes::Up(y.x2a), Lanes::Up(y.x1b), Lanes::Up(y.x2b),
-                          stream, q1, q2);
+    F32 y1a, y2a, y1b, y2b;
+    Rotate<Lanes, kApply>(x1a, x2a, hn::Load(d, table.c + slot), hn::Load(d, table.s + slot), y1a,
+                          y2a);
+    Rotate<Lanes, kApply>(x1b, x2b, hn::Load(d, table.c + slot + N),
+                          hn::Load(d, table.s + slot + N), y1b, y2b);
+    StoreUp<kInterleaved>(Lanes::Up(y1a), Lanes::Up(y2a), Lanes::Up(y1b), Lanes::Up(y2b), stream,
+                          q1, q2);
   }
 };
 
@@ -224,20 +225,23 @@ struct FloatBlocks {
     const size_t N = hn::Lanes(d), vector_bytes = N * sizeof(float);
     const F32 v1 = LoadFloats(p1), v2 = LoadFloats(p1 + vector_bytes);
     const F32 v3 = LoadFloats(p2), v4 = LoadFloats(p2 + vector_bytes);
-    Pairs x = {v1, v3, v2, v4}, y;
+    F32 x1a = v1, x2a = v3, x1b = v2, x2b = v4;
     if (kInterleaved) {
-      Deinterleave(v1, v2, x.x1a, x.x2a);
-      Deinterleave(v3, v4, x.x1b, x.x2b);
+      Deinterleave(v1, v2, x1a, x2a);
+      Deinterleave(v3, v4, x1b, x2b);
     }
-    RotateF32<kApply>(x.x1a, x.x2a, hn::Load(d, table.c + slot), hn::Load(d, table.s + slot), y.x1a,
-                      y.x2a);
-    RotateF32<kApply>(x.x1b, x.x2b, hn::Load(d, table.c + slot + N),
-                      hn::Load(d, table.s + slot + N), y.x1b, y.x2b);
-    y = {Canonical(y.x1a), Canonical(y.x2a), Canonical(y.x1b), Canonical(y.x2b)};
-    F32 r1 = y.x1a, r2 = y.x1b, r3 = y.x2a, r4 = y.x2b;
+    F32 y1a, y2a, y1b, y2b;
+    RotateF32<kApply>(x1a, x2a, hn::Load(d, table.c + slot), hn::Load(d, table.s + slot), y1a, y2a);
+    RotateF32<kApply>(x1b, x2b, hn::Load(d, table.c + slot + N), hn::Load(d, table.s + slot + N),
+                      y1b, y2b);
+    y1a = Canonical(y1a);
+    y2a = Canonical(y2a);
+    y1b = Canonical(y1b);
+    y2b = Canonical(y2b);
+    F32 r1 = y1a, r2 = y1b, r3 = y2a, r4 = y2b;
     if (kInterleaved) {
-      Deinterleave(y.x1a, y.x2a, r1, r2);  // its own inverse
-      Deinterleave(y.x1b, y.x2b, r3, r4);
+      Deinterleave(y1a, y2a, r1, r2);  // its own inverse
+      Deinterleave(y1b, y2b, r3, r4);
     }
     float* const to1 = reinterpret_cast<float*>(q1);
     float* const to2 = reinterpret_cast<float*>(q2);
