@@ -64,7 +64,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "simd/dispatch.h"
-#include "simd/parallel.h"
+#include "simd/element_blocks.h"
 
 namespace bitanchor::simd {
 
@@ -76,21 +76,11 @@ namespace {
 
 constexpr size_t kBlock = 1 << 16;  // elements per task
 
-// body(begin, count) for blocks that cover [0, size).
-template <typename Body>
-void ForBlocks(size_t size, const EngineOptions& options, const Body& body) {
-  ParallelFor(options, static_cast<int64_t>((size + kBlock - 1) / kBlock),
-              [&](int64_t task, int /*worker*/) {
-                const size_t begin = static_cast<size_t>(task) * kBlock;
-                body(begin, std::min(kBlock, size - begin));
-              });
-}
-
 void ToF32(DType dtype, std::span<const uint16_t> in, std::span<float> out,
            const EngineOptions& options) {
   assert(in.size() == out.size());
   const auto block = &BITANCHOR_DISPATCH(ToF32Block, options.target);
-  ForBlocks(in.size(), options,
+  ForBlocks(in.size(), kBlock, options,
             [&](size_t begin, size_t count) { block(dtype, &in[begin], count, &out[begin]); });
 }
 
@@ -100,7 +90,7 @@ void RoundToBF16(std::span<const float> in, std::span<uint16_t> out, const Engin
   assert(in.size() == out.size());
   const bool stream = MayStream(out.data(), out.size_bytes());
   const auto block = &BITANCHOR_DISPATCH(RoundToBF16Block, options.target);
-  ForBlocks(in.size(), options,
+  ForBlocks(in.size(), kBlock, options,
             [&](size_t begin, size_t count) { block(&in[begin], count, stream, &out[begin]); });
 }
 
@@ -108,7 +98,7 @@ void RoundToF16(std::span<const float> in, std::span<uint16_t> out, const Engine
   assert(in.size() == out.size());
   const bool stream = MayStream(out.data(), out.size_bytes());
   const auto block = &BITANCHOR_DISPATCH(RoundToF16Block, options.target);
-  ForBlocks(in.size(), options,
+  ForBlocks(in.size(), kBlock, options,
             [&](size_t begin, size_t count) { block(&in[begin], count, stream, &out[begin]); });
 }
 

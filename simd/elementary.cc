@@ -54,7 +54,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "simd/dispatch.h"
-#include "simd/parallel.h"
+#include "simd/element_blocks.h"
 
 namespace bitanchor::simd {
 
@@ -65,22 +65,12 @@ namespace {
 
 constexpr size_t kBlock = 1 << 14;  // elements per task
 
-// body(begin, count) for blocks that cover [0, size).
-template <typename Body>
-void ForBlocks(size_t size, const EngineOptions& options, const Body& body) {
-  ParallelFor(options, static_cast<int64_t>((size + kBlock - 1) / kBlock),
-              [&](int64_t task, int /*worker*/) {
-                const size_t begin = static_cast<size_t>(task) * kBlock;
-                body(begin, std::min(kBlock, size - begin));
-              });
-}
-
 }  // namespace
 
 void Exp(std::span<const float> x, std::span<float> y, const EngineOptions& options) {
   assert(x.size() == y.size());
   const auto block = &BITANCHOR_DISPATCH(ExpBlock, options.target);
-  ForBlocks(x.size(), options,
+  ForBlocks(x.size(), kBlock, options,
             [&](size_t begin, size_t count) { block(&x[begin], count, &y[begin]); });
 }
 
@@ -88,7 +78,7 @@ void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float>
             const EngineOptions& options) {
   assert(angle.size() == sin.size() && angle.size() == cos.size());
   const auto block = &BITANCHOR_DISPATCH(SinCosBlock, options.target);
-  ForBlocks(angle.size(), options, [&](size_t begin, size_t count) {
+  ForBlocks(angle.size(), kBlock, options, [&](size_t begin, size_t count) {
     block(&angle[begin], count, &sin[begin], &cos[begin]);
   });
 }
