@@ -36,6 +36,7 @@
 #include "simd/lanes-inl.h"
 #include "simd/packs-inl.h"
 #include "simd/rows-inl.h"
+#include "simd/rows_ahead.h"
 #include "simd/scratch.h"
 #include "simd/tiles-inl.h"
 #include "simd/transpose-inl.h"
@@ -48,7 +49,8 @@ namespace HWY_NAMESPACE {
 // m, l [Q]; rows [Q][row_stride] holds queries on their way in and outputs on their way out.
 class ForwardBlock {
  public:
-  ForwardBlock(const AttentionPlan& plan, int64_t b, const QueryBlock& block,
+  // scores: of ScoresSize(scratch.groups) floats, aligned.
+  ForwardBlock(const AttentionPlan& plan, int64_t b, const QueryBlock& block, float* scores,
                QueryBlockScratch& scratch, AlignedBuffer<float>& plain)
       : plan_(plan),
         problem_(plan.problem),
@@ -62,10 +64,10 @@ class ForwardBlock {
         key_head_(problem_.shape.KeyHead(block.h)),
         q0_(block.q0),
         nq_(block.nq) {
-    const size_t Q = this->Q();
+    const size_t Q = ForwardBlock::Q();
     q_ = scratch.q.Reserve(2 * dims_ * Q);  // f32 in the first half, pairs in the second
     q_pairs_ = reinterpret_cast<uint32_t*>(q_ + dims_ * Q);
-    t_ = scratch.scores.Reserve((groups_.Rows() + 1) * Q);
+    t_ = scores;
     rows_ = scratch.rows.Reserve(Q * RowStride());
     o_ = scratch.sums.Reserve(dims_ * Q);
     m_ = scratch.stats.Reserve(2 * Q);
@@ -75,6 +77,8 @@ class ForwardBlock {
     std::fill(l_, l_ + Q, 0.0f);
     std::fill(o_, o_ + dims_ * Q, 0.0f);
   }
+
+  static int64_t ScoresSize(const KeyGroups& groups) { return (groups.Rows() + 1) * Q(); }
 
   // The next chunk, if it lies in this key block: call in ascending order of key blocks, once in
   // each pass. nullptr: no query of this block sees anything there.
@@ -87,8 +91,15 @@ class ForwardBlock {
   }
   void Rewind() { next_ = 0; }
 
-  // Pass 1.
-  void ComputeScores(const KeyChunk& chunk, const PackedBlock& packed) {
+  // How often a key block that every query sees calls RowsAhead::Next in each pass.
+  static int64_t ScoreSteps(const PackGeometry& geometry) {
+    return geometry.block_keys / kGroupKeys;
+  }
+  static int64_t OutputSteps(const PackGeometry& geometry) { return geometry.dims / kTileDims; }
+
+  // Pass 1. `lines` are asked for at every step.
+  void ComputeScores(const KeyChunk& chunk, const PackedBlock& packed, RowsAhead& ahead,
+                     int64_t lines) {
     const int log2_terms = std::bit_width(static_cast<uint32_t>(D_));
     const bool pairs = PairsInScores() && PairsAreExact(q_range_, packed.k_range, log2_terms);
     const float* k = static_cast<const float*>(packed.k);
@@ -102,18 +113,23 @@ class ForwardBlock {
       k = plain;
     }
     ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
-      float* t = ScoresOf(first);
-      const int64_t keys = (last - first) * kGroupKeys, at = RowOf(first) * stride;
-      if (pairs) {
+      for (int64_t group = first; group < last; ++group) {
+        ahead.Next(lines);
+        float* t = ScoresOf(group);
+        const int64_t at = RowOf(group) * stride;
+        if (pairs) {
 #if BITANCHOR_HAVE_BF16_DOT
-        bf16_dot::PairScores(q_pairs_, static_cast<const uint32_t*>(packed.k) + at, stride, keys,
-                             geometry_.k_steps, problem_.softmax_scale, t, masked ? nullptr : m_);
+          bf16_dot::PairScores(q_pairs_, static_cast<const uint32_t*>(packed.k) + at, stride,
+                               kGroupKeys, geometry_.k_steps, problem_.softmax_scale, t,
+                               masked ? nullptr : m_);
 #endif
-      } else if (masked) {
-        Scores<F32Multiply, false>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t,
-                                   nullptr);
-      } else {
-        Scores<F32Multiply, true>(q_, k + at, stride, keys, D_, problem_.softmax_scale, t, m_);
+        } else if (masked) {
+          Scores<F32Multiply, false>(q_, k + at, stride, kGroupKeys, D_, problem_.softmax_scale, t,
+                                     nullptr);
+        } else {
+          Scores<F32Multiply, true>(q_, k + at, stride, kGroupKeys, D_, problem_.softmax_scale, t,
+                                    m_);
+        }
       }
       if (masked) {
         for (int64_t group = first; group < last; ++group) TakeMaskedMaximum(group);
@@ -122,16 +138,17 @@ class ForwardBlock {
   }
 
   // Pass 2, when every score is there.
-  void ComputeWeightsAndOutput(const KeyChunk& chunk, const PackedBlock& packed) {
+  void ComputeWeightsAndOutput(const KeyChunk& chunk, const PackedBlock& packed, RowsAhead& ahead,
+                               int64_t lines) {
     MagnitudeRange weights;
     ComputeWeights(chunk, weights);
-    ComputeOutput(chunk, weights, packed);
+    ComputeOutput(chunk, weights, packed, ahead, lines);
   }
 
   // o / l, rounded once to the output's dtype. l is 0 only where no key is visible: then o = +0.
   void Store(const MutableTensorView& o, float* lse) {
     const F32Tag d;
-    const size_t N = hn::Lanes(d), Q = this->Q();
+    const size_t N = hn::Lanes(d), Q = ForwardBlock::Q();
     for (size_t vector = 0; vector < kVectors; ++vector) {
       const F32 l = hn::Load(d, l_ + vector * N);
       const F32Mask none = hn::Eq(l, hn::Zero(d));  // not Ne: on NaN it differs by ISA
@@ -146,15 +163,11 @@ class ForwardBlock {
     }
     if (lse == nullptr) return;
     float* row = lse + (b_ * problem_.shape.Hq + h_) * problem_.shape.Sq + q0_;
-    for (int64_t lane = 0; lane < nq_; ++lane) {
-      const float value = l_[lane] == 0.0f ? -std::numeric_limits<float>::infinity()
-                                           : m_[lane] + number::Log(l_[lane]);
-      row[lane] = bitanchor::Canonical(value);
-    }
+    for (int64_t lane = 0; lane < nq_; ++lane) row[lane] = LogSumExp(m_[lane], l_[lane]);
   }
 
  private:
-  size_t Q() const { return kVectors * hn::Lanes(F32Tag()); }
+  static size_t Q() { return kVectors * hn::Lanes(F32Tag()); }
   size_t RowStride() const { return dims_ + 4; }
   bool PairsInScores() const { return geometry_.k_format == PackFormat::kPairs; }
   bool PairsInOutput() const { return geometry_.v_format == PackFormat::kPairs; }
@@ -356,7 +369,7 @@ class ForwardBlock {
   }
 
   void ComputeOutput(const KeyChunk& chunk, const MagnitudeRange& weights,
-                     const PackedBlock& packed) {
+                     const PackedBlock& packed, RowsAhead& ahead, int64_t lines) {
     constexpr int kLog2Terms = 32;  // more rows than any problem has
     const bool pairs =
         PairsInOutput() && o_by_pairs_ && PairsAreExact(weights, packed.v_range, kLog2Terms);
@@ -370,20 +383,27 @@ class ForwardBlock {
     }
     ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
       const int64_t rows = (last - first) * kGroupKeys, row = RowOf(first);
-      if (pairs) {
+      if (PairsInOutput() && !pairs) SplitPairs(first, rows);
+      for (int64_t i = 0; i < dims_; i += kTileDims) {
+        ahead.Next(lines);
+        float* o = o_ + i * Q();
+        if (pairs) {
 #if BITANCHOR_HAVE_BF16_DOT
-        bf16_dot::PairOutputs(PairsOf(first), static_cast<const uint32_t*>(packed.v),
-                              geometry_.VRows(), row / 2, rows / 2, dims_, o_);
+          const int64_t tile = i / kTileDims * VTileStride(geometry_.VRows());
+          bf16_dot::PairOutputs(PairsOf(first), static_cast<const uint32_t*>(packed.v) + tile,
+                                geometry_.VRows(), row / 2, rows / 2, kTileDims, o);
 #endif
-        return;
-      }
-      if (PairsInOutput()) SplitPairs(first, rows);
-      const int64_t v_rows = geometry_.block_keys;
-      if (masked) {
-        Outputs<F32Multiply, true>(ScoresOf(first), v, v_rows, row, rows, dims_,
-                                   &groups_.lanes[Group(first).lanes], o_);
-      } else {
-        Outputs<F32Multiply, false>(ScoresOf(first), v, v_rows, row, rows, dims_, nullptr, o_);
+          continue;
+        }
+        const int64_t v_rows = geometry_.block_keys;
+        const float* tile = v + i / kTileDims * VTileStride(v_rows);
+        if (masked) {
+          Outputs<F32Multiply, true>(ScoresOf(first), tile, v_rows, row, rows, kTileDims,
+                                     &groups_.lanes[Group(first).lanes], o);
+        } else {
+          Outputs<F32Multiply, false>(ScoresOf(first), tile, v_rows, row, rows, kTileDims, nullptr,
+                                      o);
+        }
       }
     });
   }
@@ -410,27 +430,48 @@ void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head
                           std::span<const QueryBlock> blocks, AttentionScratch& scratch,
                           const MutableTensorView& o, float* lse) {
   const PackGeometry& geometry = plan.geometry;
+  int64_t scores_size = 0;
+  for (size_t n = 0; n < blocks.size(); ++n) {
+    scores_size += ForwardBlock::ScoresSize(scratch.blocks[n].groups);
+  }
+  float* scores = scratch.scores.Reserve(scores_size);
   std::vector<ForwardBlock> forward;
   forward.reserve(blocks.size());
   for (size_t n = 0; n < blocks.size(); ++n) {
-    forward.emplace_back(plan, b, blocks[n], scratch.blocks[n], scratch.plain);
+    forward.emplace_back(plan, b, blocks[n], scores, scratch.blocks[n], scratch.plain);
+    scores += ForwardBlock::ScoresSize(scratch.blocks[n].groups);
   }
   float* memory = scratch.packs.Reserve(std::max(geometry.KWords(), geometry.VWords()));
-  for (const bool scores : {true, false}) {
-    for (int64_t key_block = 0; key_block < plan.KeyBlocks(); ++key_block) {
-      if (std::none_of(forward.begin(), forward.end(),
-                       [&](const ForwardBlock& block) { return block.SeesKeyBlock(key_block); })) {
-        continue;
-      }
-      PackedBlock packed{scores ? memory : nullptr, scores ? nullptr : memory, {}, {}};
+  // While a key block is worked on, the next one that some query sees is asked for.
+  const auto next_seen = [&](int64_t key_block) {
+    const auto sees = [&](const ForwardBlock& block) { return block.SeesKeyBlock(key_block); };
+    while (key_block < plan.KeyBlocks() && std::none_of(forward.begin(), forward.end(), sees)) {
+      ++key_block;
+    }
+    return key_block;
+  };
+  const int64_t block_keys = geometry.block_keys;
+  std::vector<std::pair<ForwardBlock*, const KeyChunk*>> work;
+  for (const bool keys_pass : {true, false}) {
+    RowsAhead ahead(keys_pass ? plan.problem.k : plan.problem.v, b, key_head, 1);
+    const int64_t steps =
+        keys_pass ? ForwardBlock::ScoreSteps(geometry) : ForwardBlock::OutputSteps(geometry);
+    for (int64_t key_block = next_seen(0), next; key_block < plan.KeyBlocks(); key_block = next) {
+      PackedBlock packed{keys_pass ? memory : nullptr, keys_pass ? nullptr : memory, {}, {}};
       PackKeyBlock(plan.problem, geometry, b, key_head, key_block, packed);
+      work.clear();
       for (ForwardBlock& block : forward) {
-        const KeyChunk* chunk = block.NextChunk(key_block);
-        if (chunk == nullptr) continue;
-        if (scores) {
-          block.ComputeScores(*chunk, packed);
+        if (const KeyChunk* chunk = block.NextChunk(key_block)) work.emplace_back(&block, chunk);
+      }
+      next = next_seen(key_block + 1);
+      ahead.Begin(next * block_keys, (next + 1) * block_keys);
+      const int64_t lines =
+          ahead.LinesAtATime(block_keys, steps * static_cast<int64_t>(work.size()));
+      for (const auto& [block, chunk] : work) {
+        if (keys_pass) {
+          block->ComputeScores(*chunk, packed, ahead, lines);
         } else {
-          block.ComputeWeightsAndOutput(*chunk, packed);
+          block->ComputeWeightsAndOutput(*chunk, packed, ahead, lines);
         }
       }
     }

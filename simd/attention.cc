@@ -19,9 +19,9 @@ HWY_EXPORT(AttentionDecodeTask);
 
 namespace {
 
-// Query blocks of a task: they share packed keys, and each has its scores in memory, all together
-// within the bound unless one block's are more.
-constexpr int64_t kMostBlocks = 4;
+// Queries of a task's blocks: they share packed keys, and each block has its scores in memory, all
+// together within the bound unless one block's are more.
+constexpr int64_t kMostQueries = 192;
 constexpr int64_t kScores_bytes = int64_t{16} << 20;
 
 PackGeometry Geometry(const AttentionProblem& problem, const AttentionRecipe& recipe,
@@ -40,28 +40,25 @@ constexpr int64_t kMostUnits = 8;
 void Decode(const AttentionPlan& plan, const EngineOptions& options, const MutableTensorView& o,
             float* lse) {
   const AttentionShape& shape = plan.problem.shape;
-  // Rows of a key head that go together, as many as the bound allows; then key heads.
+  // A key head's rows are cut into pieces of as many as the bound allows; then key heads go
+  // together.
   const int64_t rows = shape.Hq / shape.Hkv * shape.Sq, row_bytes = 4 * shape.Skv;
-  const int64_t most_rows = std::max<int64_t>(8, kScores_bytes / row_bytes / 8 * 8);
-  std::vector<DecodeUnit> units;
-  for (int64_t b = 0; b < shape.B; ++b) {
-    for (int64_t first = 0; first < rows; first += most_rows) {
-      for (int64_t head = 0; head < shape.Hkv; ++head) {
-        units.push_back({b, head, first, std::min(most_rows, rows - first)});
-      }
-    }
-  }
-  const auto count = static_cast<int64_t>(units.size());
-  const int64_t fair = (count + Workers(options) - 1) / Workers(options);
+  const int64_t most_rows = std::min(rows, std::max<int64_t>(8, kScores_bytes / row_bytes / 8 * 8));
+  const int64_t pieces = (rows + most_rows - 1) / most_rows, units = shape.B * pieces * shape.Hkv;
+  const int64_t fair = (units + Workers(options) - 1) / Workers(options);
   const int64_t at_once = std::clamp<int64_t>(
-      std::min(fair, kScores_bytes / (row_bytes * std::min(most_rows, rows))), 1, kMostUnits);
-  std::vector<std::vector<DecodeScratch>> scratch(Workers(options));
-  ParallelFor(options, (count + at_once - 1) / at_once, [&](int64_t task, int worker) {
-    const int64_t first = task * at_once;
-    scratch[worker].resize(at_once);
+      std::min(fair, kScores_bytes / (row_bytes * most_rows)), 1, std::min(kMostUnits, shape.Hkv));
+  const int64_t head_tasks = (shape.Hkv + at_once - 1) / at_once;
+  std::vector<DecodeTaskScratch> scratch(Workers(options));
+  ParallelFor(options, shape.B * pieces * head_tasks, [&](int64_t task, int worker) {
+    const int64_t piece = task / head_tasks % pieces, b = task / head_tasks / pieces;
+    const int64_t head = task % head_tasks * at_once, row = piece * most_rows;
+    std::vector<DecodeUnit> task_units;
+    for (int64_t n = head; n < std::min(head + at_once, shape.Hkv); ++n) {
+      task_units.push_back({b, n, row, std::min(most_rows, rows - row)});
+    }
     BITANCHOR_DISPATCH(AttentionDecodeTask, options.target)
-    (plan, std::span(units).subspan(first, std::min(at_once, count - first)), scratch[worker], o,
-     lse);
+    (plan, task_units, scratch[worker], o, lse);
   });
 }
 
@@ -82,7 +79,7 @@ void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& re
   const int64_t at_once =
       std::clamp<int64_t>(std::min(kScores_bytes / (4 * block_q * shape.Skv),
                                    blocks * heads / (4 * int64_t{Workers(options)})),
-                          1, kMostBlocks);
+                          1, std::max<int64_t>(kMostQueries / block_q, 1));
   const int64_t head_tasks = (blocks + at_once - 1) / at_once;
   std::vector<AttentionScratch> scratch(Workers(options));
   ParallelFor(options, heads * head_tasks, [&](int64_t task, int worker) {

@@ -7,10 +7,15 @@
 // order. The row sum is such a fold too, on queries in lanes. Only the maximum is taken across
 // lanes, and it is the same in any order.
 //
-// A task is one key head with rows of the query heads that read it, row = head in group x Sq +
+// A unit is one key head with rows of the query heads that read it, row = head in group x Sq +
 // query, in bundles of at most kTile rows. Keys are read once in each of two passes, 3 N at a time
 // (a slice); slices that no query sees are not read. Where a row does not see all of a slice, its
 // sums take the runs of keys that it sees.
+//
+// A task takes several units through the slices together. Memory is what this waits for, so all
+// the while the next slice is asked for (RowsAhead), some lines between any two small pieces of
+// arithmetic, in the order in which they lie in memory: rows of neighbouring heads follow each
+// other.
 
 #if defined(BITANCHOR_SIMD_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITANCHOR_SIMD_DECODE_INL_H_
@@ -29,6 +34,7 @@
 #include "simd/exp-inl.h"
 #include "simd/packs-inl.h"
 #include "simd/rows-inl.h"
+#include "simd/rows_ahead.h"
 #include "simd/scratch.h"
 #include "simd/tiles-inl.h"
 #include "simd/transpose-inl.h"
@@ -37,12 +43,16 @@ HWY_BEFORE_NAMESPACE();
 namespace bitanchor::simd {
 namespace HWY_NAMESPACE {
 
-// One unit. Buffers, with W = 3 N, slices of W keys, and bundles of kBundle rows: q [rows][D];
-// t [slice][rows][W]; one slice's keys [D][W], values [columns][W keys][W dims] and weights
-// [bundle][W keys][kTileDims]; o [columns][rows][W]; m, l [rows].
+// One unit. Buffers, with W = 3 N, slices of W keys, and bundles of kBundle rows: q
+// [bundle][D][kTileDims]; t [slice][rows][W]; o [columns][rows][W]; m, l [rows]. What a slice needs
+// while it is worked on is shared by the task's units: keys [kKeyDims][W], rows [W][RowStride]
+// (keys on their way to be transposed), values [W keys][W dims], weights [bundle][W
+// keys][kTileDims].
 class DecodeHead {
  public:
-  DecodeHead(const AttentionPlan& plan, const DecodeUnit& unit, DecodeScratch& scratch)
+  // scores: of ScoresSize(plan, unit) floats, aligned.
+  DecodeHead(const AttentionPlan& plan, const DecodeUnit& unit, float* scores,
+             DecodeScratch& scratch, DecodeSliceScratch& slice)
       : problem_(plan.problem),
         round_(plan.recipe.weights == WeightRounding::kBF16),
         b_(unit.b),
@@ -52,75 +62,77 @@ class DecodeHead {
         D_(problem_.shape.D),
         first_row_(unit.first_row),
         rows_(unit.rows),
-        padded_rows_((rows_ + kBundle - 1) / kBundle * kBundle),
+        padded_rows_(PaddedRows(rows_)),
         slices_((problem_.shape.Skv + W() - 1) / W()),
         columns_((D_ + W() - 1) / W()),
         visible_(scratch.visible) {
-    q_ = scratch.q.Reserve(padded_rows_ * D_);
-    t_ = scratch.scores.Reserve(slices_ * padded_rows_ * W());
-    keys_ = scratch.keys.Reserve(D_ * W());
-    // Rows on their way to the transposed keys, and whole columns of values.
-    values_ = scratch.values.Reserve(W() * std::max(columns_ * W(), RowStride()));
-    weights_ = scratch.weights.Reserve(padded_rows_ / kBundle * W() * kTileDims);
+    q_ = scratch.q.Reserve(Bundles() * D_ * kTileDims);
+    t_ = scores;
+    keys_ = slice.keys.Reserve(kKeyDims * W());
+    key_rows_ = slice.rows.Reserve(W() * RowStride());
+    values_ = slice.values.Reserve(W() * W());
+    weights_ = slice.weights.Reserve(Bundles() * W() * kTileDims);
     o_ = scratch.sums.Reserve(columns_ * padded_rows_ * W());
     m_ = scratch.stats.Reserve(2 * padded_rows_ + kTileDims);
     l_ = m_ + padded_rows_;
-    std::fill(q_, q_ + padded_rows_ * D_, 0.0f);
-    for (int64_t row = 0; row < rows_; ++row) {
-      LoadRow(problem_.q.dtype, problem_.q.Row(b_, Query(row), Head(row)), D_, q_ + row * D_);
-    }
+    LoadQueries();
+    std::fill(values_, values_ + W() * W(), 0.0f);
     std::fill(m_, m_ + padded_rows_, -std::numeric_limits<float>::infinity());
     std::fill(l_, l_ + padded_rows_ + kTileDims, 0.0f);
     std::fill(o_, o_ + columns_ * padded_rows_ * W(), 0.0f);
     FindVisible();
   }
 
+  // Some more than there are, so that equal places of several units do not compete for one cache
+  // set.
+  static int64_t ScoresSize(const AttentionPlan& plan, const DecodeUnit& unit) {
+    const int64_t slices = (plan.problem.shape.Skv + W() - 1) / W();
+    return (slices * PaddedRows(unit.rows) + 1) * W();
+  }
+
   int64_t Slices() const { return slices_; }
-  int64_t SliceKeys() const { return W(); }
+  static int64_t SliceKeys() { return W(); }
 
-  // Pass 1, a slice: its keys, some rows of memory at a time, then their scores.
-  void TakeKeys(int64_t slice, int64_t first, int64_t last) {
-    if (!SomeSee(slice)) return;
-    const TensorView& k = problem_.k;
-    const int64_t key = slice * W();
-    for (int64_t n = first; n < last; ++n) PrefetchRow(k, b_, key_head_, key + n + W());
-    if (TransposesPairs(slice)) {
-      const std::byte* rows = k.Row(b_, key + first, key_head_);
-      TransposeWords(reinterpret_cast<const uint32_t*>(rows), k.stride[1] / 2, last - first, D_ / 2,
-                     reinterpret_cast<uint32_t*>(keys_) + first, W());
-      return;
-    }
-    for (int64_t n = first; n < last; ++n) {
-      LoadPaddedRow(k, b_, key_head_, key + n, D_, values_ + n * RowStride());
-    }
-  }
-  void Scores(int64_t slice) {
-    if (SomeSee(slice)) ComputeScores(slice);
-  }
+  // How often a slice calls RowsAhead::Next in each pass.
+  int64_t KeySteps() const { return (D_ + kKeyDims - 1) / kKeyDims * kVectors; }
+  int64_t ValueSteps() const { return columns_ * ((W() + kValueKeys - 1) / kValueKeys); }
 
-  // Pass 2, when every score is there. Values are cut into columns; what lies past D is zero. Keys
-  // past the last one are not multiplied.
-  void BeginOutput() { std::fill(values_, values_ + columns_ * W() * W(), 0.0f); }
-  void TakeValues(int64_t slice, int64_t first, int64_t last) {
+  // Pass 1, a slice: its keys, transposed some dimensions at a time, and their scores.
+  void TakeKeys(int64_t slice, RowsAhead& ahead, int64_t lines) {
     if (!SomeSee(slice)) return;
-    const TensorView& v = problem_.v;
-    last = std::min(last, v.shape[1] - slice * W());
-    for (int64_t n = first; n < last; ++n) {
-      PrefetchRow(v, b_, key_head_, slice * W() + n + W());
-      const std::byte* row = v.Row(b_, slice * W() + n, key_head_);
-      if (v.dtype == DType::kBF16) {
-        TakeValueRow<DType::kBF16>(row, n);
-      } else if (v.dtype == DType::kF32) {
-        TakeValueRow<DType::kF32>(row, n);
-      } else {
-        TakeValueRow<DType::kF16>(row, n);
+    float* t = ScoresOf(slice, 0);
+    std::fill(t, t + padded_rows_ * W(), 0.0f);
+    for (int64_t i = 0; i < D_; i += kKeyDims) {
+      const int64_t dims = std::min(kKeyDims, D_ - i);
+      TransposeKeys(slice, i, dims, ahead, lines);
+      for (int64_t first = 0; first < rows_; first += kBundle) {
+        BundleFold(first, Query8(first) + i * kTileDims, keys_, dims, t + first * W());
       }
     }
+    for (int64_t row = 0; row < rows_; ++row) ScaleAndTakeMaximum(slice, row);
   }
-  void WeightsAndOutput(int64_t slice) {
+
+  // Pass 2, when every score is there: weights, then a column of W dimensions after the other.
+  void TakeValues(int64_t slice, RowsAhead& ahead, int64_t lines) {
     if (!SomeSee(slice)) return;
     ComputeWeights(slice);
-    ComputeOutput(slice);
+    const bool whole = AllSeeAll(slice);
+    // Keys past the last one are not multiplied.
+    const int64_t keys = std::min(W(), problem_.shape.Skv - slice * W());
+    for (int64_t column = 0; column < columns_; ++column) {
+      LoadValues(slice, column, keys, ahead, lines);
+      for (int64_t first = 0; first < rows_; first += kBundle) {
+        float* o = o_ + (column * padded_rows_ + first) * W();
+        const float* w = weights_ + first / kBundle * W() * kTileDims;
+        if (whole) {
+          BundleFold(first, w, values_, keys, o);
+          continue;
+        }
+        for (int64_t r = 0; r < std::min(kBundle, rows_ - first); ++r) {
+          RowRuns(Visible(slice, first + r), w + r, o + r * W());
+        }
+      }
+    }
   }
 
   // As ForwardBlock::Store.
@@ -137,16 +149,22 @@ class DecodeHead {
       }
       StoreRow(o.dtype, out, D_, o.Row(b_, Query(row), Head(row)));
       if (lse == nullptr) continue;
-      const float value =
-          l == 0.0f ? -std::numeric_limits<float>::infinity() : m_[row] + number::Log(l);
-      lse[(b_ * problem_.shape.Hq + Head(row)) * Sq_ + Query(row)] = bitanchor::Canonical(value);
+      lse[(b_ * problem_.shape.Hq + Head(row)) * Sq_ + Query(row)] = LogSumExp(m_[row], l);
     }
   }
 
  private:
   static constexpr int64_t kBundle = kTile;
+  static constexpr int64_t kKeyDims = 32;   // transposed at a time
+  static constexpr int64_t kValueKeys = 4;  // between two looks ahead
   static_assert(kTile <= static_cast<size_t>(kTileDims));
 
+  // Whole bundles, or of a single one what its tile takes.
+  static int64_t PaddedRows(int64_t rows) {
+    if (rows >= kBundle) return (rows + kBundle - 1) / kBundle * kBundle;
+    return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
+  }
+  int64_t Bundles() const { return (rows_ + kBundle - 1) / kBundle; }
   static int64_t W() { return static_cast<int64_t>(kVectors * hn::Lanes(F32Tag())); }
   int64_t RowStride() const { return D_ + 4; }
   int64_t Head(int64_t row) const { return key_head_ * group_ + (first_row_ + row) / Sq_; }
@@ -169,6 +187,19 @@ class DecodeHead {
     return std::all_of(bits, bits + Sq_, [all = AllOf(slice)](uint64_t x) { return x == all; });
   }
 
+  const float* Query8(int64_t first) const { return q_ + first / kBundle * D_ * kTileDims; }
+
+  // Lanes past a bundle's rows hold zeros.
+  void LoadQueries() {
+    std::fill(q_, q_ + Bundles() * D_ * kTileDims, 0.0f);
+    HWY_ALIGN float q[kMaxHeadDim + kMaxLanes];
+    for (int64_t row = 0; row < rows_; ++row) {
+      LoadRow(problem_.q.dtype, problem_.q.Row(b_, Query(row), Head(row)), D_, q);
+      float* lane = q_ + row / kBundle * D_ * kTileDims + row % kBundle;
+      for (int64_t i = 0; i < D_; ++i) lane[i * kTileDims] = q[i];
+    }
+  }
+
   void FindVisible() {
     visible_.assign(slices_ * Sq_, 0);
     for (int64_t slice = 0; slice < slices_; ++slice) {
@@ -179,20 +210,54 @@ class DecodeHead {
     }
   }
 
-  template <DType kDType>
-  HWY_INLINE void TakeValueRow(const std::byte* row, int64_t n) {
-    const F32Tag d;
-    const int64_t N = hn::Lanes(d), whole = D_ / N * N;
-    float* column = values_ + n * W();
-    for (int64_t i = 0, at = 0; i < whole; i += N, at += N) {
-      if (at == W()) {
-        at = 0;
-        column += W() * W();
+  // Dimensions [i, i + dims) of the slice's keys.
+  void TransposeKeys(int64_t slice, int64_t i, int64_t dims, RowsAhead& ahead, int64_t lines) {
+    const TensorView& k = problem_.k;
+    const int64_t key = slice * W();
+#if HWY_TARGET != HWY_SCALAR
+    const bool whole = key + W() <= k.shape[1] && D_ % 8 == 0;
+    if (whole && k.dtype == DType::kBF16 && k.stride[1] % 2 == 0) {
+      // As words of two bf16.
+      const BlockTag<uint32_t> d;
+      const BlockTag<float> df;
+      const auto* rows = reinterpret_cast<const uint32_t*>(k.Row(b_, key, key_head_)) + i / 2;
+      const int64_t stride = k.stride[1] / 2, N = hn::Lanes(F32Tag());
+      for (int64_t n = 0; n < W(); n += N) {
+        ahead.Next(lines);
+        for (int64_t c = 0; c < dims / 2; c += 4) {
+          for (int64_t r = n; r < n + N; r += kBlockRows) {
+            float* to = keys_ + 2 * c * W() + r;
+            TransposeBlock(rows + r * stride + c, stride, [&](size_t at, auto pairs) HWY_ATTR {
+              float* even = to + 2 * at * W();
+              hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(pairs)), df, even);
+              hn::StoreU(hn::BitCast(df, hn::And(pairs, hn::Set(d, 0xFFFF0000u))), df, even + W());
+            });
+          }
+        }
       }
-      hn::Store(LoadVector(kDType, row, i), d, column + at);
+      return;
     }
-    for (int64_t i = whole; i < D_; ++i) {
-      values_[(i / W() * W() + n) * W() + i % W()] = LoadF32(kDType, row + i * DTypeBytes(kDType));
+#endif
+    for (int64_t n = 0; i == 0 && n < W(); ++n) {
+      LoadPaddedRow(k, b_, key_head_, key + n, D_, key_rows_ + n * RowStride());
+    }
+    ahead.Next(lines * kVectors);
+    TransposeWords(key_rows_ + i, RowStride(), W(), dims, keys_, W());
+  }
+
+  // A column of the slice's values. What lies past D is not used.
+  void LoadValues(int64_t slice, int64_t column, int64_t keys, RowsAhead& ahead, int64_t lines) {
+    const TensorView& v = problem_.v;
+    const F32Tag d;
+    const int64_t N = hn::Lanes(d), begin = column * W(), dims = std::min(W(), D_ - begin);
+    const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(v.dtype));
+    for (int64_t n = 0; n < keys; ++n) {
+      if (n % kValueKeys == 0) ahead.Next(lines);
+      const std::byte* row = v.Row(b_, slice * W() + n, key_head_) + begin * size_bytes;
+      float* to = values_ + n * W();
+      int64_t i = 0;
+      for (; i + N <= dims; i += N) hn::Store(LoadVector(v.dtype, row, i), d, to + i);
+      for (; i < dims; ++i) to[i] = LoadF32(v.dtype, row + i * size_bytes);
     }
   }
 
@@ -202,69 +267,40 @@ class DecodeHead {
     return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
   }
 
+  // sums[row][W] advances over `count` products of words[n][row] and lanes[n][W].
   template <size_t kRows>
-  HWY_INLINE void BundleScores(int64_t first, float* t) const {
-    ScoreTileFromZero<F32Multiply, false>(std::make_index_sequence<kVectors * kRows>(), keys_,
-                                          q_ + first * D_, D_, D_, problem_.softmax_scale, t,
-                                          nullptr);
+  static HWY_INLINE void RowsFold(const float* words, const float* lanes, int64_t count,
+                                  float* sums) {
+    OutputTileFromMemory<F32Multiply, false>(std::make_index_sequence<kVectors * kRows>(), lanes,
+                                             words, count, nullptr, sums);
   }
 
-  // Whether keys can be transposed where they lie, as words of two bf16.
-  bool TransposesPairs(int64_t slice) const {
-    const TensorView& k = problem_.k;
-    return k.dtype == DType::kBF16 && D_ % 8 == 0 && k.stride[1] % 2 == 0 &&
-           (slice + 1) * W() <= k.shape[1] && !BITANCHOR_ONE_LANE;
-  }
-
-  // What TakeKeys gathered, transposed to f32. Words become two rows of f32 each, from the last one
-  // down, in place.
-  void FinishKeys(int64_t slice) {
-    if (!TransposesPairs(slice)) {
-      TransposeWords(values_, RowStride(), W(), D_, keys_, W());
-      return;
+  HWY_INLINE void BundleFold(int64_t first, const float* words, const float* lanes, int64_t count,
+                             float* sums) const {
+    switch (BundleRows(first)) {
+      case 1:
+        return RowsFold<1>(words, lanes, count, sums);
+      case 2:
+        return RowsFold<2>(words, lanes, count, sums);
+      case 4:
+        return RowsFold<4>(words, lanes, count, sums);
+      default:
+        return RowsFold<kTile>(words, lanes, count, sums);
     }
-    const F32Tag d;
-    const U32Tag du;
-    const uint32_t* words = reinterpret_cast<const uint32_t*>(keys_);
-    for (int64_t n = D_ / 2 - 1; n >= 0; --n) {
-      for (int64_t i = 0; i < W(); i += static_cast<int64_t>(hn::Lanes(d))) {
-        const auto pair = hn::Load(du, words + n * W() + i);
-        hn::Store(hn::BitCast(d, OddUp(pair)), d, keys_ + (2 * n + 1) * W() + i);
-        hn::Store(hn::BitCast(d, EvenUp(pair)), d, keys_ + 2 * n * W() + i);
-      }
-    }
-  }
-
-  void ComputeScores(int64_t slice) {
-    FinishKeys(slice);
-    for (int64_t first = 0; first < rows_; first += kBundle) {
-      float* t = ScoresOf(slice, first);
-      switch (BundleRows(first)) {
-        case 1:
-          BundleScores<1>(first, t);
-          break;
-        case 2:
-          BundleScores<2>(first, t);
-          break;
-        case 4:
-          BundleScores<4>(first, t);
-          break;
-        default:
-          BundleScores<kTile>(first, t);
-      }
-    }
-    for (int64_t row = 0; row < rows_; ++row) TakeMaximum(slice, row);
   }
 
   // A NaN score is passed over; its weight is NaN all the same.
-  void TakeMaximum(int64_t slice, int64_t row) {
+  void ScaleAndTakeMaximum(int64_t slice, int64_t row) {
     const F32Tag d;
     const int64_t N = hn::Lanes(d);
     const F32 lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+    const F32 scale = hn::Set(d, problem_.softmax_scale);
     const uint64_t bits = Visible(slice, row);
     F32 best = lowest;
     for (int64_t vector = 0; vector < static_cast<int64_t>(kVectors); ++vector) {
-      const F32 t = hn::Load(d, ScoresOf(slice, row) + vector * N);
+      float* at = ScoresOf(slice, row) + vector * N;
+      const F32 t = hn::Mul(hn::Load(d, at), scale);
+      hn::Store(t, d, at);
       best = GreaterOf(hn::IfThenElse(LanesMask(bits, vector), t, lowest), best);
     }
     HWY_ALIGN float lanes[kMaxLanes];
@@ -310,51 +346,12 @@ class DecodeHead {
     }
   }
 
-  template <size_t kRows>
-  HWY_INLINE void RowsOutput(const float* w, const float* v, int64_t keys, float* o) const {
-    OutputTileFromMemory<F32Multiply, false>(std::make_index_sequence<kVectors * kRows>(), v, w,
-                                             keys, nullptr, o);
-  }
-
-  void ComputeOutput(int64_t slice) {
-    const bool whole = AllSeeAll(slice);
-    const int64_t keys = std::min(W(), problem_.shape.Skv - slice * W());
-    for (int64_t column = 0; column < columns_; ++column) {
-      const float* v = values_ + column * W() * W();
-      for (int64_t first = 0; first < rows_; first += kBundle) {
-        float* o = o_ + (column * padded_rows_ + first) * W();
-        const float* w = weights_ + first / kBundle * W() * kTileDims;
-        if (whole) {
-          BundleOutput(first, w, v, keys, o);
-        } else {
-          for (int64_t r = 0; r < std::min(kBundle, rows_ - first); ++r) {
-            RowRuns(Visible(slice, first + r), w + r, v, o + r * W());
-          }
-        }
-      }
-    }
-  }
-
-  HWY_INLINE void BundleOutput(int64_t first, const float* w, const float* v, int64_t keys,
-                               float* o) const {
-    switch (BundleRows(first)) {
-      case 1:
-        return RowsOutput<1>(w, v, keys, o);
-      case 2:
-        return RowsOutput<2>(w, v, keys, o);
-      case 4:
-        return RowsOutput<4>(w, v, keys, o);
-      default:
-        return RowsOutput<kTile>(w, v, keys, o);
-    }
-  }
-
   // One row over the runs of keys that it sees.
-  void RowRuns(uint64_t bits, const float* w, const float* v, float* o) const {
+  void RowRuns(uint64_t bits, const float* w, float* o) const {
     while (bits != 0) {
       const int begin = std::countr_zero(bits);
       const int keys = std::countr_one(bits >> begin);
-      RowsOutput<1>(w + begin * kTileDims, v + begin * W(), keys, o);
+      RowsFold<1>(w + begin * kTileDims, values_ + begin * W(), keys, o);
       if (begin + keys >= 64) return;
       bits &= ~uint64_t{0} << (begin + keys);
     }
@@ -364,31 +361,37 @@ class DecodeHead {
   const bool round_;
   const int64_t b_, key_head_, group_, Sq_, D_, first_row_, rows_, padded_rows_, slices_, columns_;
   std::vector<uint64_t>& visible_;  // [slice][Sq]
-  float *q_, *t_, *keys_, *values_, *weights_, *o_, *m_, *l_;
+  float *q_, *t_, *keys_, *key_rows_, *values_, *weights_, *o_, *m_, *l_;
 };
 
+// The units are the same rows of neighbouring key heads of one batch.
 void AttentionDecodeTask(const AttentionPlan& plan, std::span<const DecodeUnit> units,
-                         std::vector<DecodeScratch>& scratch, const MutableTensorView& o,
-                         float* lse) {
+                         DecodeTaskScratch& scratch, const MutableTensorView& o, float* lse) {
+  const AttentionProblem& problem = plan.problem;
+  const auto count = static_cast<int64_t>(units.size());
+  scratch.units.resize(std::max(scratch.units.size(), units.size()));
+  const int64_t size = DecodeHead::ScoresSize(plan, units[0]);  // all units have equally many rows
+  float* scores = scratch.scores.Reserve(count * size);
   std::vector<DecodeHead> heads;
   heads.reserve(units.size());
-  for (size_t n = 0; n < units.size(); ++n) heads.emplace_back(plan, units[n], scratch[n]);
-  const int64_t slices = heads.front().Slices(), keys = heads.front().SliceKeys();
-  // Memory is read a few keys at a time for all heads: rows of neighbouring heads follow each
-  // other.
-  constexpr int64_t kKeysAtATime = 16;
-  for (int64_t slice = 0; slice < slices; ++slice) {
-    for (int64_t n = 0; n < keys; n += kKeysAtATime) {
-      for (DecodeHead& head : heads) head.TakeKeys(slice, n, std::min(n + kKeysAtATime, keys));
-    }
-    for (DecodeHead& head : heads) head.Scores(slice);
+  for (int64_t n = 0; n < count; ++n) {
+    heads.emplace_back(plan, units[n], scores + n * size, scratch.units[n], scratch.slice);
   }
-  for (DecodeHead& head : heads) head.BeginOutput();
-  for (int64_t slice = 0; slice < slices; ++slice) {
-    for (int64_t n = 0; n < keys; n += 4) {
-      for (DecodeHead& head : heads) head.TakeValues(slice, n, std::min(n + 4, keys));
+  const int64_t slices = heads.front().Slices(), keys = DecodeHead::SliceKeys();
+  for (const bool keys_pass : {true, false}) {
+    RowsAhead ahead(keys_pass ? problem.k : problem.v, units[0].b, units[0].key_head, count);
+    const int64_t steps = keys_pass ? heads.front().KeySteps() : heads.front().ValueSteps();
+    const int64_t lines = ahead.LinesAtATime(keys, steps);
+    for (int64_t slice = 0; slice < slices; ++slice) {
+      ahead.Begin((slice + 1) * keys, (slice + 2) * keys);
+      for (DecodeHead& head : heads) {
+        if (keys_pass) {
+          head.TakeKeys(slice, ahead, lines);
+        } else {
+          head.TakeValues(slice, ahead, lines);
+        }
+      }
     }
-    for (DecodeHead& head : heads) head.WeightsAndOutput(slice);
   }
   for (DecodeHead& head : heads) head.Store(o, lse);
 }

@@ -7,6 +7,9 @@
 #define BITANCHOR_SIMD_ROWS_INL_H_
 #endif
 
+#include <limits>
+
+#include "lib/number/elementary.h"
 #include "lib/tensor/tensor_view.h"
 #include "simd/convert-inl.h"
 #include "simd/lanes-inl.h"
@@ -54,6 +57,12 @@ HWY_INLINE void StoreRow(DType dtype, const float* HWY_RESTRICT in, size_t count
                reinterpret_cast<uint16_t*>(out) + i);
   }
   for (; i < count; ++i) StoreRounded(dtype, out + size_bytes * i, in[i]);
+}
+
+// The LSE of a query from its maximum m and row sum l, which is 0 only where no key is visible.
+HWY_INLINE float LogSumExp(float m, float l) {
+  if (l == 0.0f) return -std::numeric_limits<float>::infinity();
+  return bitanchor::Canonical(m + number::Log(l));
 }
 
 }  // namespace HWY_NAMESPACE

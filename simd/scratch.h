@@ -28,22 +28,34 @@ class AlignedBuffer {
   size_t size_ = 0;
 };
 
+// Scores are one large piece of memory for each task: a process that calls again then finds it
+// where malloc kept it, page faults paid.
+
 // What one block of queries needs while it is worked on; see attention-inl.h for the shapes.
 struct QueryBlockScratch {
   KeyGroups groups;
-  AlignedBuffer<float> q, scores, rows, sums, stats;
+  AlignedBuffer<float> q, rows, sums, stats;
 };
 
-// What one unit of a decode needs; see decode-inl.h.
+// What one unit of a decode needs, and what the units of a task use in turn; see decode-inl.h.
 struct DecodeScratch {
   std::vector<uint64_t> visible;
-  AlignedBuffer<float> q, scores, keys, values, weights, sums, stats;
+  AlignedBuffer<float> q, sums, stats;
+};
+struct DecodeSliceScratch {
+  AlignedBuffer<float> keys, rows, values, weights;
+};
+struct DecodeTaskScratch {
+  std::vector<DecodeScratch> units;
+  DecodeSliceScratch slice;
+  AlignedBuffer<float> scores;  // of all units
 };
 
 // One worker's memory for attention.
 struct AttentionScratch {
   std::vector<QueryBlockScratch> blocks;  // of the task's query blocks
   AlignedBuffer<float> packs, plain;      // one key block; one more, in f32
+  AlignedBuffer<float> scores;            // of all blocks
 };
 
 }  // namespace bitanchor::simd

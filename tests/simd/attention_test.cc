@@ -92,6 +92,19 @@ TEST(AttentionEngine, CornersAndOddShapes) {
   }
 }
 
+// Few queries take their own way through memory, in pieces of dimensions and of keys.
+TEST(AttentionEngine, FewQueriesOfEveryHeadDim) {
+  for (const int64_t D : {2, 7, 12, 33, 36, 44, 60, 64, 72, 100, 128, 144, 200}) {
+    const int64_t Sq = 1 + D % 5;
+    const MaskSpec mask{MaskRule::kFull, true, std::nullopt, Corner::kBottomRight};
+    for (const DType dtype : {DType::kBF16, DType::kF32}) {
+      ExpectEngineEqualsDefinition(
+          MakeProblem({2, Sq, 101, 6, 3, D}, dtype, mask, Values::kNormal, D),
+          "few queries, D " + std::to_string(D));
+    }
+  }
+}
+
 // Scores of hundreds: weights that underflow, -0 accumulators, overflowing sums of v.
 TEST(AttentionEngine, LargeScoresAndHugeValues) {
   OwnedProblem owned = MakeProblem({1, 70, 70, 2, 2, 16}, DType::kF32, {}, Values::kNormal, 3);
