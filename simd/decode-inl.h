@@ -218,7 +218,6 @@ class DecodeHead {
     const bool whole = key + W() <= k.shape[1] && D_ % 8 == 0;
     if (whole && k.dtype == DType::kBF16 && k.stride[1] % 2 == 0) {
       // As words of two bf16.
-      const BlockTag<uint32_t> d;
       const BlockTag<float> df;
       const auto* rows = reinterpret_cast<const uint32_t*>(k.Row(b_, key, key_head_)) + i / 2;
       const int64_t stride = k.stride[1] / 2, N = hn::Lanes(F32Tag());
@@ -229,8 +228,8 @@ class DecodeHead {
             float* to = keys_ + 2 * c * W() + r;
             TransposeBlock(rows + r * stride + c, stride, [&](size_t at, auto pairs) HWY_ATTR {
               float* even = to + 2 * at * W();
-              hn::StoreU(hn::BitCast(df, hn::ShiftLeft<16>(pairs)), df, even);
-              hn::StoreU(hn::BitCast(df, hn::And(pairs, hn::Set(d, 0xFFFF0000u))), df, even + W());
+              hn::StoreU(hn::BitCast(df, EvenUp(pairs)), df, even);
+              hn::StoreU(hn::BitCast(df, OddUp(pairs)), df, even + W());
             });
           }
         }
