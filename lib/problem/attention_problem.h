@@ -32,6 +32,11 @@ struct AttentionProblem {
   std::optional<RopeConfig> rope;    // present: q and k are given before RoPE
 };
 
+// Where a backward pass writes. Shapes as q, k and v; none may be absent.
+struct AttentionGradients {
+  MutableTensorView dq, dk, dv;
+};
+
 // RN_f32(1/sqrt(D)): the scale where none is given.
 float DefaultSoftmaxScale(int64_t D);
 

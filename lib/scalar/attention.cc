@@ -1,56 +1,21 @@
 #include "lib/scalar/attention.h"
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
+#include "lib/scalar/attention_row.h"
 
 namespace bitanchor::scalar {
 namespace {
 
-// Larger of the two; any NaN wins.
-float MaxOrNaN(float a, float b) { return std::isnan(a) || a > b ? a : b; }
-
-float RoundWeight(float p, WeightRounding how) {
-  return how == WeightRounding::kBF16 ? ToF32(ToBF16(p)) : p;
-}
-
-// One query row. `keys`: the keys it sees, ascending. Returns the LSE; out[D] is f32, not yet
-// rounded.
-float ForwardRow(const AttentionProblem& problem, const AttentionRecipe& recipe, int64_t b,
-                 int64_t h, int64_t i, const std::vector<int64_t>& keys, std::vector<float>& p,
-                 std::vector<float>& out) {
-  const int64_t D = problem.shape.D, key_head = problem.shape.KeyHead(h);
-  out.assign(D, 0.0f);
-  if (keys.empty()) return -std::numeric_limits<float>::infinity();
-
-  p.resize(keys.size());
-  float m = -std::numeric_limits<float>::infinity();
-  for (size_t n = 0; n < keys.size(); ++n) {
-    float x = 0.0f;
-    for (int64_t d = 0; d < D; ++d) {
-      x = std::fma(problem.q.At(b, i, h, d), problem.k.At(b, keys[n], key_head, d), x);
-    }
-    p[n] = x * problem.softmax_scale;
-    m = MaxOrNaN(p[n], m);
+void StoreRow(const MutableTensorView& to, int64_t b, int64_t s, int64_t h, const float* from) {
+  std::byte* row = to.Row(b, s, h);
+  const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(to.dtype));
+  for (int64_t d = 0; d < to.shape[3]; ++d) {
+    StoreRounded(to.dtype, row + d * size_bytes, from[d]);
   }
-
-  float l = 0.0f;
-  for (float& t : p) {
-    t = number::Exp(t - m);
-    l = l + t;
-  }
-
-  for (size_t n = 0; n < keys.size(); ++n) {
-    const float w = RoundWeight(p[n], recipe.weights);
-    for (int64_t d = 0; d < D; ++d) {
-      out[d] = std::fma(w, problem.v.At(b, keys[n], key_head, d), out[d]);
-    }
-  }
-  for (float& o : out) o = o / l;
-  return Canonical(m + number::Log(l));
 }
 
 }  // namespace
@@ -59,21 +24,73 @@ void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& re
                       const MutableTensorView& o, float* lse) {
   const FloatEnvironment environment;
   const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
-  (void)Hkv;
-  std::vector<int64_t> keys;
-  std::vector<float> p, out;
+  (void)Skv, (void)Hkv, (void)D;
+  AttentionRow row;
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t i = 0; i < Sq; ++i) {
-      keys.clear();
-      for (int64_t j = 0; j < Skv; ++j) {
-        if (problem.mask.Visible(b, i, j)) keys.push_back(j);
-      }
+      FindKeys(problem, b, i, row);
       for (int64_t h = 0; h < Hq; ++h) {
-        const float row_lse = ForwardRow(problem, recipe, b, h, i, keys, p, out);
-        if (lse != nullptr) lse[(b * Hq + h) * Sq + i] = row_lse;
-        std::byte* row = o.Row(b, i, h);
-        const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(o.dtype));
-        for (int64_t d = 0; d < D; ++d) StoreRounded(o.dtype, row + d * size_bytes, out[d]);
+        ComputeRow(problem, recipe, b, h, i, row);
+        StoreRow(o, b, i, h, row.o.data());
+        if (lse == nullptr) continue;
+        float& out = lse[(b * Hq + h) * Sq + i];
+        out = row.keys.empty() ? row.m : Canonical(row.m + number::Log(row.l));
+      }
+    }
+  }
+}
+
+// Queries ascend within a head, and heads within their group, so that adding each pair's part where
+// it arises is the ascending fold over queries that the definition names.
+void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                       const TensorView& dout, const AttentionGradients& out) {
+  const FloatEnvironment environment;
+  const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
+  const float scale = problem.softmax_scale;
+  std::vector<float> dk(B * Skv * Hkv * D), dv(dk.size()), dq(D);
+  const auto at = [&, Skv = Skv, Hkv = Hkv, D = D](int64_t b, int64_t j, int64_t h) {
+    return ((b * Skv + j) * Hkv + h) * D;
+  };
+  AttentionRow row;
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t h = 0; h < Hq; ++h) {
+      const int64_t key_head = problem.shape.KeyHead(h);
+      for (int64_t i = 0; i < Sq; ++i) {
+        FindKeys(problem, b, i, row);
+        ComputeRow(problem, recipe, b, h, i, row);
+        float delta = 0.0f;
+        for (int64_t d = 0; d < D; ++d) delta = std::fma(dout.At(b, i, h, d), row.o[d], delta);
+
+        dq.assign(D, 0.0f);
+        for (size_t n = 0; n < row.keys.size(); ++n) {
+          const int64_t j = row.keys[n];
+          const float P = row.p[n] / row.l;
+          float dP = 0.0f;
+          for (int64_t d = 0; d < D; ++d) {
+            dP = std::fma(dout.At(b, i, h, d), problem.v.At(b, j, key_head, d), dP);
+          }
+          const float dS = P * (dP - delta);
+
+          const float w = RoundWeight(P, recipe.weights), g = RoundWeight(dS, recipe.weights);
+          float* dk_row = &dk[at(b, j, key_head)];
+          float* dv_row = &dv[at(b, j, key_head)];
+          for (int64_t d = 0; d < D; ++d) {
+            dq[d] = std::fma(g, problem.k.At(b, j, key_head, d), dq[d]);
+            dk_row[d] = std::fma(g, problem.q.At(b, i, h, d), dk_row[d]);
+            dv_row[d] = std::fma(w, dout.At(b, i, h, d), dv_row[d]);
+          }
+        }
+        for (float& x : dq) x = scale * x;
+        StoreRow(out.dq, b, i, h, dq.data());
+      }
+    }
+  }
+  for (float& x : dk) x = scale * x;
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t j = 0; j < Skv; ++j) {
+      for (int64_t h = 0; h < Hkv; ++h) {
+        StoreRow(out.dk, b, j, h, &dk[at(b, j, h)]);
+        StoreRow(out.dv, b, j, h, &dv[at(b, j, h)]);
       }
     }
   }

@@ -14,6 +14,12 @@ namespace bitanchor::scalar {
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const MutableTensorView& o, float* lse);
 
+// dout: [B, Sq, Hq, D], the gradient of a loss with respect to o. dq, dk and dv: those with respect
+// to the problem's q, k and v, of their shapes, each rounded to its dtype once. A key that no query
+// sees gets +0, and so does a query that sees none. The rest as for AttentionForward.
+void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                       const TensorView& dout, const AttentionGradients& out);
+
 }  // namespace bitanchor::scalar
 
 #endif  // BITANCHOR_LIB_SCALAR_ATTENTION_H_
