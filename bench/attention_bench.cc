@@ -1,10 +1,12 @@
-// Attention forward against what this machine can do, measured in the same run. The problems stand
+// Attention against what this machine can do, measured in the same run. The problems stand
 // in attention_shapes.txt; the engine's bits are verified against the definition before anything is
-// timed. Counters (a pair that a query sees counts 4 D floating-point operations):
+// timed. NAME/backward is the backward pass alone, given what it needs of the forward pass.
+// Counters (a pair that a query sees counts 4 D floating-point operations, backward 10 D):
 //   GFs           the median of a few runs
 //   of_fma_peak   its share of the target's f32 FMA rate, times the threads
 //   of_dot_peak   of the VDPBF16PS rate
-//   of_mixed      of the time that q.k at the VDPBF16PS rate and p.v at the FMA rate would take
+//   of_mixed      forward: of the time that q.k at the VDPBF16PS rate and p.v at the FMA rate would
+//                 take
 //   of_causal     documents: rate over that of causal attention at the documents' own length
 //   GBs, of_read  few queries: bytes of k and v per second, and their share of the reading
 //   bandwidth
@@ -34,14 +36,25 @@ namespace {
 struct Shape {
   std::string name, dtype, recipe, target;
   int64_t Sq, Skv, Hq, Hkv, D, documents;
+  bool backward = false;
 
   bool Decode() const { return Sq < 16; }
 };
+
+simd::EngineOptions Options(const Shape& s, int threads) {
+  simd::EngineOptions options;
+  options.threads = threads;
+  if (s.target != "-") options.target = simd::TargetFromName(s.target);
+  return options;
+}
 
 struct Problem {
   std::vector<std::byte> q, k, v, o;
   std::vector<float> lse;
   AttentionProblem problem;
+  // Of a backward pass.
+  std::vector<std::byte> dout, dq, dk, dv;
+  simd::AttentionRows rows;
 
   explicit Problem(const Shape& s) {
     const DType dtype = s.dtype == "f32" ? DType::kF32 : DType::kBF16;
@@ -63,30 +76,55 @@ struct Problem {
     mask.Sq = s.Sq;
     mask.Skv = s.Skv;
     mask.spec.corner = Corner::kBottomRight;
-    if (s.documents == 0) return;
-    mask.spec.rule = MaskRule::kAnchor;
-    for (int64_t j = 0; j < s.Skv; ++j)
-      mask.k_ids.push_back(j == 0 ? 0 : 1 + j * s.documents / s.Skv);
-    mask.q_ids = mask.k_ids;
+    if (s.documents > 0) {
+      mask.spec.rule = MaskRule::kAnchor;
+      for (int64_t j = 0; j < s.Skv; ++j)
+        mask.k_ids.push_back(j == 0 ? 0 : 1 + j * s.documents / s.Skv);
+      mask.q_ids = mask.k_ids;
+    }
+    if (!s.backward) return;
+    fill(dout, Gen1Tensor::kDo, {1, s.Sq, s.Hq, s.D});
+    dq.resize(q.size());
+    dk.resize(k.size());
+    dv.resize(v.size());
+    rows = simd::AttentionForwardRows(problem, *FindAttentionRecipe(s.recipe), Options(s, 0));
+  }
+
+  TensorView Dout() const { return DenseView(problem.dtype, dout.data(), problem.q.shape); }
+  AttentionGradients Gradients() {
+    return {DenseView(problem.dtype, dq.data(), problem.q.shape),
+            DenseView(problem.dtype, dk.data(), problem.k.shape),
+            DenseView(problem.dtype, dv.data(), problem.v.shape)};
+  }
+  // All that a run wrote.
+  std::vector<std::byte> Answer() const {
+    std::vector<std::byte> all = o;
+    const auto* bytes = reinterpret_cast<const std::byte*>(lse.data());
+    all.insert(all.end(), bytes, bytes + lse.size() * sizeof(float));
+    for (const auto* part : {&dq, &dk, &dv}) all.insert(all.end(), part->begin(), part->end());
+    return all;
   }
 
   MutableTensorView Output() {
     return DenseView<std::byte>(problem.dtype, o.data(), problem.q.shape);
   }
   double Flops() const {
-    return 4.0 *
+    return (dout.empty() ? 4.0 : 10.0) *
            static_cast<double>(CountVisible(problem.mask, 0) * problem.shape.D * problem.shape.Hq);
   }
   double KeyBytes() const { return static_cast<double>(k.size() + v.size()); }
 };
 
 double Seconds(Problem& problem, const Shape& s, int threads) {
-  simd::EngineOptions options;
-  options.threads = threads;
-  if (s.target != "-") options.target = simd::TargetFromName(s.target);
+  const simd::EngineOptions options = Options(s, threads);
+  const AttentionRecipe& recipe = *FindAttentionRecipe(s.recipe);
   const auto start = std::chrono::steady_clock::now();
-  simd::AttentionForward(problem.problem, *FindAttentionRecipe(s.recipe), options, problem.Output(),
-                         problem.lse.data());
+  if (s.backward) {
+    simd::AttentionBackward(problem.problem, recipe, options, problem.rows, problem.Dout(),
+                            problem.Gradients());
+  } else {
+    simd::AttentionForward(problem.problem, recipe, options, problem.Output(), problem.lse.data());
+  }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -106,14 +144,14 @@ void VerifyBits(Shape s) {
   s.Hkv = 2;
   Problem problem(s);
   Seconds(problem, s, 1);
-  const std::vector<std::byte> got = problem.o;
-  const std::vector<float> got_lse = problem.lse;
-  scalar::AttentionForward(problem.problem, *FindAttentionRecipe(s.recipe), problem.Output(),
-                           problem.lse.data());
-  if (got == problem.o &&
-      std::memcmp(got_lse.data(), problem.lse.data(), 4 * got_lse.size()) == 0) {
-    return;
+  const std::vector<std::byte> got = problem.Answer();
+  const AttentionRecipe& recipe = *FindAttentionRecipe(s.recipe);
+  if (s.backward) {
+    scalar::AttentionBackward(problem.problem, recipe, problem.Dout(), problem.Gradients());
+  } else {
+    scalar::AttentionForward(problem.problem, recipe, problem.Output(), problem.lse.data());
   }
+  if (got == problem.Answer()) return;
   std::fprintf(stderr, "%s: the engine's bits are not the definition's: nothing is timed\n",
                s.name.c_str());
   std::exit(1);
@@ -135,7 +173,7 @@ void Run(benchmark::State& state, const Shape& s, int threads) {
   state.counters["of_fma_peak"] = gfs / fma;
   if (dot > 0) {
     state.counters["of_dot_peak"] = gfs / dot;
-    state.counters["of_mixed"] = gfs * (0.5 / dot + 0.5 / fma);
+    if (!s.backward) state.counters["of_mixed"] = gfs * (0.5 / dot + 0.5 / fma);
   }
   if (s.documents > 0) {
     Shape causal = s;
@@ -185,9 +223,18 @@ std::vector<Shape> ReadShapes(const char* path) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<bitanchor::Shape> shapes;
   for (const bitanchor::Shape& shape : bitanchor::ReadShapes(BITANCHOR_SHAPES)) {
+    shapes.push_back(shape);
+    // What the forward pass shows at lengths and levels like these, it shows for both.
+    if (shape.Decode() || shape.Skv > 20000 || shape.target == "SSE4") continue;
+    shapes.push_back(shape);
+    shapes.back().backward = true;
+  }
+  for (const bitanchor::Shape& shape : shapes) {
     for (const int threads : {1, cores}) {
-      const std::string name = shape.name + "/threads:" + std::to_string(threads);
+      const std::string name =
+          shape.name + (shape.backward ? "/backward" : "") + "/threads:" + std::to_string(threads);
       benchmark::RegisterBenchmark(
           name.c_str(),
           [shape, threads](benchmark::State& state) { bitanchor::Run(state, shape, threads); })

@@ -112,7 +112,7 @@ class ForwardBlock {
                geometry_.block_keys, stride, plain);
       k = plain;
     }
-    ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
+    ForRuns(groups_, chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
       for (int64_t group = first; group < last; ++group) {
         ahead.Next(lines);
         float* t = ScoresOf(group);
@@ -146,7 +146,7 @@ class ForwardBlock {
   }
 
   // o / l, rounded once to the output's dtype. l is 0 only where no key is visible: then o = +0.
-  void Store(const MutableTensorView& o, float* lse) {
+  void Store(const ForwardOutputs& out) {
     const F32Tag d;
     const size_t N = hn::Lanes(d), Q = ForwardBlock::Q();
     for (size_t vector = 0; vector < kVectors; ++vector) {
@@ -159,11 +159,12 @@ class ForwardBlock {
     }
     TransposeWords(o_, Q, dims_, Q, rows_, RowStride());
     for (int64_t lane = 0; lane < nq_; ++lane) {
-      StoreRow(o.dtype, rows_ + lane * RowStride(), D_, o.Row(b_, q0_ + lane, h_));
+      StoreRow(out.o.dtype, rows_ + lane * RowStride(), D_, out.o.Row(b_, q0_ + lane, h_));
     }
-    if (lse == nullptr) return;
-    float* row = lse + (b_ * problem_.shape.Hq + h_) * problem_.shape.Sq + q0_;
-    for (int64_t lane = 0; lane < nq_; ++lane) row[lane] = LogSumExp(m_[lane], l_[lane]);
+    const int64_t at = (b_ * problem_.shape.Hq + h_) * problem_.shape.Sq + q0_;
+    for (int64_t lane = 0; lane < nq_; ++lane) {
+      StoreRowStatistics(m_[lane], l_[lane], at + lane, out);
+    }
   }
 
  private:
@@ -204,30 +205,7 @@ class ForwardBlock {
 
   void LoadQueriesF32() {
     q_loaded_ = true;
-    for (size_t lane = 0; lane < Q(); ++lane) {
-      float* row = rows_ + lane * RowStride();
-      if (static_cast<int64_t>(lane) < nq_) {
-        LoadRow(problem_.q.dtype, problem_.q.Row(b_, q0_ + lane, h_), D_, row);
-      } else {
-        std::fill(row, row + D_, 0.0f);
-      }
-    }
-    TransposeWords(rows_, RowStride(), Q(), D_, q_, Q());
-  }
-
-  // Runs of groups of a chunk that neighbour each other and that all lanes see, or that not all do:
-  // calls run(first, last, masked).
-  template <typename Run>
-  HWY_INLINE void ForRuns(const KeyChunk& chunk, const Run& run) const {
-    for (int64_t first = chunk.begin, last; first < chunk.end; first = last) {
-      const bool masked = Group(first).lanes != kEveryone;
-      last = first + 1;
-      while (last < chunk.end && Group(last).key == Group(last - 1).key + kGroupKeys &&
-             (Group(last).lanes != kEveryone) == masked) {
-        ++last;
-      }
-      run(first, last, masked);
-    }
+    LoadLanes(problem_.q, b_, h_, q0_, nq_, rows_, q_);
   }
 
   // m: the largest visible score of each lane. A NaN score is passed over; its weight is NaN all
@@ -343,7 +321,7 @@ class ForwardBlock {
 
   // Masks of neighbouring masked groups stand one after the other in KeyGroups::lanes.
   HWY_NOINLINE void ComputeWeights(const KeyChunk& chunk, MagnitudeRange& range) {
-    ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
+    ForRuns(groups_, chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
       if (masked) {
         WeightsOfRun<true>(first, last, range);
       } else {
@@ -381,7 +359,7 @@ class ForwardBlock {
                geometry_.block_keys, dims_, plain);
       v = plain;
     }
-    ForRuns(chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
+    ForRuns(groups_, chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
       const int64_t rows = (last - first) * kGroupKeys, row = RowOf(first);
       if (PairsInOutput() && !pairs) SplitPairs(first, rows);
       for (int64_t i = 0; i < dims_; i += kTileDims) {
@@ -428,7 +406,7 @@ int64_t AttentionQueryBlock() { return kVectors * hn::Lanes(F32Tag()); }
 // those of blocks[n].
 void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head,
                           std::span<const QueryBlock> blocks, AttentionScratch& scratch,
-                          const MutableTensorView& o, float* lse) {
+                          const ForwardOutputs& out) {
   const PackGeometry& geometry = plan.geometry;
   int64_t scores_size = 0;
   for (size_t n = 0; n < blocks.size(); ++n) {
@@ -477,7 +455,7 @@ void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head
     }
     for (ForwardBlock& block : forward) block.Rewind();
   }
-  for (ForwardBlock& block : forward) block.Store(o, lse);
+  for (ForwardBlock& block : forward) block.Store(out);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -37,8 +37,7 @@ PackGeometry Geometry(const AttentionProblem& problem, const AttentionRecipe& re
 constexpr int64_t kMostDecodeQueries = 15;
 constexpr int64_t kMostUnits = 8;
 
-void Decode(const AttentionPlan& plan, const EngineOptions& options, const MutableTensorView& o,
-            float* lse) {
+void Decode(const AttentionPlan& plan, const EngineOptions& options, const ForwardOutputs& out) {
   const AttentionShape& shape = plan.problem.shape;
   // A key head's rows are cut into pieces of as many as the bound allows; then key heads go
   // together.
@@ -58,17 +57,15 @@ void Decode(const AttentionPlan& plan, const EngineOptions& options, const Mutab
       task_units.push_back({b, n, row, std::min(most_rows, rows - row)});
     }
     BITANCHOR_DISPATCH(AttentionDecodeTask, options.target)
-    (plan, task_units, scratch[worker], o, lse);
+    (plan, task_units, scratch[worker], out);
   });
 }
 
-}  // namespace
-
-void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
-                      const EngineOptions& options, const MutableTensorView& o, float* lse) {
+void Forward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+             const EngineOptions& options, const ForwardOutputs& out) {
   const AttentionShape& shape = problem.shape;
   const AttentionPlan plan{problem, recipe, Geometry(problem, recipe, options)};
-  if (shape.Sq <= kMostDecodeQueries) return Decode(plan, options, o, lse);
+  if (shape.Sq <= kMostDecodeQueries) return Decode(plan, options, out);
   const int64_t block_q = BITANCHOR_DISPATCH(AttentionQueryBlock, options.target)();
   const BlockClassifier classifier(problem.mask, block_q, plan.geometry.block_keys);
   const int64_t q_blocks = classifier.QueryBlocks(), group = shape.Hq / shape.Hkv;
@@ -97,8 +94,28 @@ void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& re
           {key_head * group + n / q_blocks, q0, std::min(block_q, shape.Sq - q0)});
     }
     BITANCHOR_DISPATCH(AttentionForwardTask, options.target)
-    (plan, b, key_head, task_blocks, mine, o, lse);
+    (plan, b, key_head, task_blocks, mine, out);
   });
+}
+
+}  // namespace
+
+void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                      const EngineOptions& options, const MutableTensorView& o, float* lse) {
+  Forward(problem, recipe, options, {o, lse, nullptr, nullptr});
+}
+
+AttentionRows AttentionForwardRows(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                                   const EngineOptions& options) {
+  const AttentionShape& shape = problem.shape;
+  AttentionRows rows;
+  rows.o.resize(shape.B * shape.Sq * shape.Hq * shape.D);
+  rows.m.resize(shape.B * shape.Hq * shape.Sq);
+  rows.l.resize(rows.m.size());
+  const MutableTensorView o =
+      DenseView(DType::kF32, reinterpret_cast<std::byte*>(rows.o.data()), problem.q.shape);
+  Forward(problem, recipe, options, {o, nullptr, rows.m.data(), rows.l.data()});
+  return rows;
 }
 
 }  // namespace bitanchor::simd

@@ -20,6 +20,14 @@ struct AttentionPlan {
   }
 };
 
+// Where a forward pass writes; null: not wanted.
+struct ForwardOutputs {
+  MutableTensorView o;  // [B, Sq, Hq, D]
+  float* lse;           // [B, Hq, Sq], as are m and l: the greatest score and the row sum
+  float* m;
+  float* l;
+};
+
 // Rows [first_row, first_row + rows) of one key head, row = head in group x Sq + query.
 struct DecodeUnit {
   int64_t b, key_head, first_row, rows;

@@ -136,7 +136,7 @@ class DecodeHead {
   }
 
   // As ForwardBlock::Store.
-  void Store(const MutableTensorView& o, float* lse) {
+  void Store(const ForwardOutputs& to) {
     const F32Tag d;
     const int64_t N = hn::Lanes(d);
     HWY_ALIGN float out[kMaxHeadDim + kVectors * kMaxLanes];
@@ -147,9 +147,9 @@ class DecodeHead {
         const F32 quotient = hn::Div(hn::Load(d, from), hn::Set(d, l));
         hn::Store(l == 0.0f ? hn::Zero(d) : quotient, d, out + i);
       }
-      StoreRow(o.dtype, out, D_, o.Row(b_, Query(row), Head(row)));
-      if (lse == nullptr) continue;
-      lse[(b_ * problem_.shape.Hq + Head(row)) * Sq_ + Query(row)] = LogSumExp(m_[row], l);
+      StoreRow(to.o.dtype, out, D_, to.o.Row(b_, Query(row), Head(row)));
+      const int64_t at = (b_ * problem_.shape.Hq + Head(row)) * Sq_ + Query(row);
+      StoreRowStatistics(m_[row], l, at, to);
     }
   }
 
@@ -365,7 +365,7 @@ class DecodeHead {
 
 // The units are the same rows of neighbouring key heads of one batch.
 void AttentionDecodeTask(const AttentionPlan& plan, std::span<const DecodeUnit> units,
-                         DecodeTaskScratch& scratch, const MutableTensorView& o, float* lse) {
+                         DecodeTaskScratch& scratch, const ForwardOutputs& out) {
   const AttentionProblem& problem = plan.problem;
   const auto count = static_cast<int64_t>(units.size());
   scratch.units.resize(std::max(scratch.units.size(), units.size()));
@@ -392,7 +392,7 @@ void AttentionDecodeTask(const AttentionPlan& plan, std::span<const DecodeUnit> 
       }
     }
   }
-  for (DecodeHead& head : heads) head.Store(o, lse);
+  for (DecodeHead& head : heads) head.Store(out);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -13,6 +13,8 @@
 #include "simd/lanes-inl.h"
 #include "simd/packs.h"
 #include "simd/rows-inl.h"
+#include "simd/tiles-inl.h"
+#include "simd/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace bitanchor::simd {
@@ -92,6 +94,23 @@ HWY_INLINE void PackVF32(const TensorView& v, int64_t b, int64_t head, int64_t k
       StoreVectorInTiles(LoadVector(v.dtype, from, i), i, n, keys, out);
     }
   }
+}
+
+// out[D][Q]: tokens [s0, s0 + n) of a head, one a lane; lanes past n hold zeros. `rows` is scratch
+// of Q rows of D rounded up to whole tiles, and four.
+HWY_INLINE void LoadLanes(const TensorView& tensor, int64_t b, int64_t h, int64_t s0, int64_t n,
+                          float* rows, float* out) {
+  const int64_t Q = kVectors * hn::Lanes(F32Tag()), D = tensor.shape[3];
+  const int64_t stride = (D + kTileDims - 1) / kTileDims * kTileDims + 4;
+  for (int64_t lane = 0; lane < Q; ++lane) {
+    float* row = rows + lane * stride;
+    if (lane < n) {
+      LoadRow(tensor.dtype, tensor.Row(b, s0 + lane, h), D, row);
+    } else {
+      std::fill(row, row + D, 0.0f);
+    }
+  }
+  TransposeWords(rows, stride, Q, D, out, Q);
 }
 
 #if BITANCHOR_HAVE_BF16_DOT

@@ -11,6 +11,7 @@
 
 #include "lib/number/elementary.h"
 #include "lib/tensor/tensor_view.h"
+#include "simd/attention_plan.h"
 #include "simd/convert-inl.h"
 #include "simd/lanes-inl.h"
 
@@ -59,10 +60,14 @@ HWY_INLINE void StoreRow(DType dtype, const float* HWY_RESTRICT in, size_t count
   for (; i < count; ++i) StoreRounded(dtype, out + size_bytes * i, in[i]);
 }
 
-// The LSE of a query from its maximum m and row sum l, which is 0 only where no key is visible.
-HWY_INLINE float LogSumExp(float m, float l) {
-  if (l == 0.0f) return -std::numeric_limits<float>::infinity();
-  return bitanchor::Canonical(m + number::Log(l));
+// What is wanted of a query's maximum m and row sum l; `at` counts [B, Hq, Sq]. l is 0 only where
+// no key is visible.
+HWY_INLINE void StoreRowStatistics(float m, float l, int64_t at, const ForwardOutputs& out) {
+  if (out.m != nullptr) out.m[at] = m;
+  if (out.l != nullptr) out.l[at] = l;
+  if (out.lse == nullptr) return;
+  out.lse[at] = l == 0.0f ? -std::numeric_limits<float>::infinity()
+                          : bitanchor::Canonical(m + number::Log(l));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -58,6 +58,16 @@ struct AttentionScratch {
   AlignedBuffer<float> scores;            // of all blocks
 };
 
+// One block of queries on its way back, and one worker's memory; see attention_backward-inl.h.
+struct BackwardBlockScratch {
+  KeyGroups groups;
+  AlignedBuffer<float> q, dout, dq, q_columns, dout_columns, statistics;
+};
+struct BackwardTaskScratch {
+  std::vector<BackwardBlockScratch> blocks;
+  AlignedBuffer<float> scores, gradients, rows, k_rows, v_rows, k_tiles;
+};
+
 }  // namespace bitanchor::simd
 
 #endif  // BITANCHOR_SIMD_SCRATCH_H_

@@ -97,3 +97,27 @@ HWY_INLINE void Outputs(const typename M::Word* w, const typename M::Word* v, si
     OutputTileFromMemory<M, kMasked>(TileSequence(), w, tile, rows, lanes, o + i * Q);
   }
 }
+
+// sums[row][3N] of some rows advance over `steps`: lanes is [steps][3N], a row's words follow each
+// other and its next row's lie ldw further.
+template <class M, size_t... J, class... V>
+HWY_INLINE void RowTile(std::index_sequence<J...>, const typename M::Word* HWY_RESTRICT lanes,
+                        const typename M::Word* HWY_RESTRICT words, size_t ldw, size_t steps,
+                        float* HWY_RESTRICT sums, V... acc) {
+  const F32Tag d;
+  const size_t N = hn::Lanes(d);
+  for (size_t i = 0; i < steps; ++i) {
+    const auto v0 = M::Load(lanes), v1 = M::Load(lanes + N), v2 = M::Load(lanes + 2 * N);
+    ((acc = M::MulAdd(Pick<J>(v0, v1, v2), M::Set(words[(J / kVectors) * ldw + i]), acc)), ...);
+    lanes += kVectors * N;
+  }
+  ((hn::Store(acc, d, sums + J * N)), ...);
+}
+
+template <class M, size_t... J>
+HWY_INLINE void RowTileFromMemory(std::index_sequence<J...> sequence, const typename M::Word* lanes,
+                                  const typename M::Word* words, size_t ldw, size_t steps,
+                                  float* sums) {
+  const F32Tag d;
+  RowTile<M>(sequence, lanes, words, ldw, steps, sums, hn::Load(d, sums + J * hn::Lanes(d))...);
+}

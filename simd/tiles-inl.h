@@ -9,6 +9,7 @@
 
 #include <utility>
 
+#include "simd/key_groups.h"
 #include "simd/lanes-inl.h"
 #include "simd/packs.h"
 
@@ -54,6 +55,22 @@ HWY_INLINE F32Mask LanesMask(uint64_t bits, size_t vector) {
   bits >>= vector * hn::Lanes(d);
   const uint8_t bytes[8] = {static_cast<uint8_t>(bits), static_cast<uint8_t>(bits >> 8)};
   return hn::LoadMaskBits(d, bytes);
+}
+
+// Runs of groups of a chunk that neighbour each other and that all lanes see, or that not all do:
+// calls run(first, last, masked).
+template <typename Run>
+HWY_INLINE void ForRuns(const KeyGroups& groups, const KeyChunk& chunk, const Run& run) {
+  const auto masked = [&](int64_t group) { return groups.groups[group].lanes != kEveryone; };
+  for (int64_t first = chunk.begin, last; first < chunk.end; first = last) {
+    last = first + 1;
+    while (last < chunk.end &&
+           groups.groups[last].key == groups.groups[last - 1].key + kGroupKeys &&
+           masked(last) == masked(first)) {
+      ++last;
+    }
+    run(first, last, masked(first));
+  }
 }
 
 struct F32Multiply {

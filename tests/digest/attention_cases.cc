@@ -57,7 +57,10 @@ void FillIds(const Problem& spec, Mask& mask) {
   }
 }
 
-void Compute(const Problem& spec, const AttentionRecipe& recipe, Engine& engine, Results& results) {
+enum class Pass { kForward, kBackward };
+
+void Compute(const Problem& spec, const AttentionRecipe& recipe, Pass pass, Engine& engine,
+             Results& results) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = spec.shape;
   const Shape4 q_shape = {B, Sq, Hq, D}, k_shape = {B, Skv, Hkv, D};
   const uint64_t seed = static_cast<uint64_t>(Sq * 1000003 + Skv * 1009 + D);
@@ -78,6 +81,16 @@ void Compute(const Problem& spec, const AttentionRecipe& recipe, Engine& engine,
   FillIds(spec, problem.mask);
   Validate(problem);
 
+  if (pass == Pass::kBackward) {
+    const auto dout = DrawTensor(spec.style.values, spec.dtype, q_shape, 3 * seed + 5);
+    std::vector<std::byte> dq(q.size()), dk(k.size()), dv(v.size());
+    engine.AttentionBackward(
+        problem, recipe, DenseView(spec.dtype, dout.data(), q_shape),
+        {DenseView(spec.dtype, dq.data(), q_shape), DenseView(spec.dtype, dk.data(), k_shape),
+         DenseView(spec.dtype, dv.data(), k_shape)});
+    for (const auto& gradient : {dq, dk, dv}) results.Add(spec.dtype, gradient);
+    return;
+  }
   std::vector<std::byte> o(q.size());
   std::vector<float> lse(B * Hq * Sq);
   engine.AttentionForward(problem, recipe, DenseView(spec.dtype, o.data(), q_shape), lse.data());
@@ -93,7 +106,21 @@ void Add(std::vector<Case>& cases, const std::string& name, const std::vector<Pr
     cases.push_back({fmt::format("attention/{}/{}", recipe.name, name), Operation::kAttention,
                      finite_percent, [problems, &recipe](Engine& engine, Results& results) {
                        for (const Problem& problem : problems) {
-                         Compute(problem, recipe, engine, results);
+                         Compute(problem, recipe, Pass::kForward, engine, results);
+                       }
+                     }});
+  }
+}
+
+// The same backward: gradients overflow sooner.
+void AddBackward(std::vector<Case>& cases, const std::string& name,
+                 const std::vector<Problem>& problems, int finite_percent) {
+  for (const AttentionRecipe& recipe : AttentionRecipes()) {
+    cases.push_back({fmt::format("attention-backward/{}/{}", recipe.name, name),
+                     Operation::kAttentionBackward, finite_percent / 2,
+                     [problems, &recipe](Engine& engine, Results& results) {
+                       for (const Problem& problem : problems) {
+                         Compute(problem, recipe, Pass::kBackward, engine, results);
                        }
                      }});
   }
@@ -103,11 +130,14 @@ constexpr DType kDTypes[] = {DType::kBF16, DType::kF16, DType::kF32};
 constexpr MaskSpec kCausal{};
 constexpr MaskSpec kAnchor{MaskRule::kAnchor, true, std::nullopt, Corner::kTopLeft};
 
+using AddPass = void(std::vector<Case>& cases, const std::string& name,
+                     const std::vector<Problem>& problems, int finite_percent);
+
 // Every style of values in every dtype, grouped heads, ragged in lanes and blocks.
-void AddStyles(std::vector<Case>& cases) {
+void AddStyles(std::vector<Case>& cases, AddPass* add) {
   for (const Style& style : kStyles) {
     for (const DType dtype : kDTypes) {
-      Add(cases, fmt::format("style/{}/{}", style.name, DTypeName(dtype)),
+      add(cases, fmt::format("style/{}/{}", style.name, DTypeName(dtype)),
           {{{2, 67, 67, 4, 2, 24}, dtype, kAnchor, style},
            {{1, 50, 50, 2, 1, 64}, dtype, kCausal, style}},
           style.finite_percent);
@@ -126,20 +156,20 @@ void AddLengths(std::vector<Case>& cases) {
   }
 }
 
-void AddHeadDims(std::vector<Case>& cases) {
+void AddHeadDims(std::vector<Case>& cases, AddPass* add) {
   for (const int64_t D : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 64, 65, 127, 128, 255, 256}) {
     std::vector<Problem> problems;
     for (const DType dtype : kDTypes) {
       problems.push_back({{1, 34, 34, 1, 1, D}, dtype, kCausal, kNormal});
       problems.push_back({{1, 34, 34, 1, 1, D}, dtype, kCausal, kWide});
     }
-    Add(cases, fmt::format("head-dim/{}", D), problems, 100);
+    add(cases, fmt::format("head-dim/{}", D), problems, 100);
   }
 }
 
 // Rules, both corners, windows, with and without causal, queries and keys of unequal number; some
 // rows see nothing.
-void AddMasks(std::vector<Case>& cases) {
+void AddMasks(std::vector<Case>& cases, AddPass* add) {
   for (const MaskRule rule : {MaskRule::kFull, MaskRule::kDocument, MaskRule::kAnchor}) {
     for (const bool causal : {true, false}) {
       for (const Corner corner : {Corner::kTopLeft, Corner::kBottomRight}) {
@@ -152,7 +182,7 @@ void AddMasks(std::vector<Case>& cases) {
             problems.push_back({{2, Sq, Skv, 2, 1, 16}, DType::kBF16, mask, kNormal});
             problems.push_back({{1, Sq, Skv, 3, 3, 3}, DType::kF32, mask, kWide});
           }
-          Add(cases,
+          add(cases,
               fmt::format("mask/{}/{}/{}/window-{}", Name(rule), causal ? "causal" : "all",
                           Name(corner), window),
               problems, 60);
@@ -174,7 +204,7 @@ void AddDecode(std::vector<Case>& cases) {
 }
 
 // The ways to pack documents into a sequence, and one sequence longer than any block.
-void AddPackings(std::vector<Case>& cases) {
+void AddPackings(std::vector<Case>& cases, AddPass* add) {
   const std::vector<int64_t> lengths = {17, 64, 3, 49};
   const struct {
     const char* name;
@@ -189,12 +219,12 @@ void AddPackings(std::vector<Case>& cases) {
   for (const auto& [name, layout] : packings) {
     const int64_t S = static_cast<int64_t>(layout.document_ids.size());
     const MaskSpec mask{layout.rule, true, std::nullopt, Corner::kTopLeft};
-    Add(cases, fmt::format("packing/{}", name),
+    add(cases, fmt::format("packing/{}", name),
         {{{1, S, S, 4, 2, 32}, DType::kBF16, mask, kNormal, layout.document_ids},
          {{1, S, S, 2, 2, 32}, DType::kF32, mask, kWide, layout.document_ids}},
         100);
   }
-  Add(cases, "long", {{{1, 520, 520, 1, 1, 64}, DType::kBF16, kAnchor, kNormal}}, 100);
+  add(cases, "long", {{{1, 520, 520, 1, 1, 64}, DType::kBF16, kAnchor, kNormal}}, 100);
 }
 
 // Arguments <= 0 whose exponential lies within 2^-48 (relative) of the middle between two f32,
@@ -253,13 +283,17 @@ void AddHardExp(std::vector<Case>& cases) {
 }  // namespace
 
 void AddAttentionCases(std::vector<Case>& cases) {
-  AddStyles(cases);
+  AddStyles(cases, Add);
   AddLengths(cases);
-  AddHeadDims(cases);
-  AddMasks(cases);
+  AddHeadDims(cases, Add);
+  AddMasks(cases, Add);
   AddDecode(cases);
-  AddPackings(cases);
+  AddPackings(cases, Add);
   AddHardExp(cases);
+  AddStyles(cases, AddBackward);
+  AddHeadDims(cases, AddBackward);
+  AddMasks(cases, AddBackward);
+  AddPackings(cases, AddBackward);
 }
 
 }  // namespace bitanchor::digest

@@ -16,7 +16,15 @@ namespace bitanchor::digest {
 
 // The operations that exist once per engine. kDefinition: everything else, which is lib/ alone and
 // which the definition computes for all of them.
-enum class Operation { kAttention, kRope, kExp, kSinCos, kRoundToBF16, kDefinition };
+enum class Operation {
+  kAttention,
+  kAttentionBackward,
+  kRope,
+  kExp,
+  kSinCos,
+  kRoundToBF16,
+  kDefinition
+};
 
 class Engine {
  public:
@@ -27,6 +35,8 @@ class Engine {
 
   virtual void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                                 const MutableTensorView& o, float* lse) = 0;
+  virtual void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                                 const TensorView& dout, const AttentionGradients& out) = 0;
   virtual void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
                          const std::vector<int64_t>& positions, const MutableTensorView& out) = 0;
   virtual void Exp(std::span<const float> x, std::span<float> y) = 0;

@@ -16,6 +16,11 @@ class Scalar : public Engine {
     scalar::AttentionForward(problem, recipe, o, lse);
   }
 
+  void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                         const TensorView& dout, const AttentionGradients& out) override {
+    scalar::AttentionBackward(problem, recipe, dout, out);
+  }
+
   void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
                  const std::vector<int64_t>& positions, const MutableTensorView& out) override {
     scalar::ApplyRope(config, recipe, in, positions, out);

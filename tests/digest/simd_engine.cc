@@ -22,6 +22,7 @@ class Simd : public Engine {
   bool Runs(Operation operation) const override {
     switch (operation) {
       case Operation::kAttention:
+      case Operation::kAttentionBackward:
       case Operation::kRope:
         return true;
       case Operation::kExp:
@@ -37,6 +38,12 @@ class Simd : public Engine {
   void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                         const MutableTensorView& o, float* lse) override {
     simd::AttentionForward(problem, recipe, options_, o, lse);
+  }
+
+  void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& recipe,
+                         const TensorView& dout, const AttentionGradients& out) override {
+    simd::AttentionBackward(problem, recipe, options_,
+                            simd::AttentionForwardRows(problem, recipe, options_), dout, out);
   }
 
   void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
