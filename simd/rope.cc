@@ -41,7 +41,7 @@ bool MayStreamRows(const RopePlan& plan) {
 
 void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
                const std::vector<int64_t>& positions, const EngineOptions& options,
-               const MutableTensorView& out) {
+               const MutableTensorView& out, RopeDirection direction) {
   const auto [B, S, H, D] = in.shape;
   assert(in.dtype == out.dtype && in.shape == out.shape);
   assert(static_cast<int64_t>(positions.size()) == B * S);
@@ -53,6 +53,7 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
                    {},
                    StageDType(recipe.angle, in.dtype),
                    StageDType(recipe.table, in.dtype),
+                   direction,
                    false};
   plan.stream = MayStreamRows(plan);
   if (config.cos.empty()) {

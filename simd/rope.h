@@ -16,7 +16,7 @@ namespace bitanchor::simd {
 // itself.
 void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
                const std::vector<int64_t>& positions, const EngineOptions& options,
-               const MutableTensorView& out);
+               const MutableTensorView& out, RopeDirection direction = RopeDirection::kForward);
 
 }  // namespace bitanchor::simd
 

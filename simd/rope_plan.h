@@ -20,7 +20,8 @@ struct RopePlan {
   std::vector<float>
       inv_freq;        // [R/2], as the angle stage rounds them; unused where tables are given
   DType angle, table;  // what those stages round to
-  bool stream;         // results go past the caches
+  RopeDirection direction;
+  bool stream;  // results go past the caches
 
   int64_t Half() const { return config.rotary_dim / 2; }
   bool Interleaved() const { return config.pairing == RopePairing::kInterleaved; }

@@ -99,6 +99,7 @@ HWY_NOINLINE inline void FillTable(const RopePlan& plan, int64_t position, RopeT
     }
     c = RoundStage(plan.table, c);
     s = RoundStage(plan.table, s);
+    if (plan.direction == RopeDirection::kBackward) s = hn::Neg(s);
     hn::Store(c, d, table.c + slot);
     hn::Store(s, d, table.s + slot);
     if (plan.in.dtype != DType::kBF16) continue;

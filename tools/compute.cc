@@ -7,6 +7,21 @@
 #include "simd/rope.h"
 
 namespace bitanchor::tools {
+namespace {
+
+void ApplyRope(const RopeConfig& config, const TensorView& in,
+               const std::vector<int64_t>& positions, Engine engine,
+               const simd::EngineOptions& options, const MutableTensorView& out,
+               RopeDirection direction) {
+  const RopeRecipe& recipe = *FindRopeRecipe(config.recipe);
+  if (engine == Engine::kScalar) {
+    scalar::ApplyRope(config, recipe, in, positions, out, direction);
+  } else {
+    simd::ApplyRope(config, recipe, in, positions, options, out, direction);
+  }
+}
+
+}  // namespace
 
 OwnedTensor::OwnedTensor(DType dtype, const Shape4& shape, Layout layout)
     : bytes(DTypeBytes(dtype) * static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3])),
@@ -17,16 +32,11 @@ Rotated Rotate(const AttentionProblem& problem, Layout layout, Engine engine,
   Rotated out{problem, {}, {}};
   if (!problem.rope) return out;
   const RopeConfig& config = *problem.rope;
-  const RopeRecipe& recipe = *FindRopeRecipe(config.recipe);
   out.q = OwnedTensor(problem.q.dtype, problem.q.shape, layout);
   out.k = OwnedTensor(problem.k.dtype, problem.k.shape, layout);
-  if (engine == Engine::kScalar) {
-    scalar::ApplyRope(config, recipe, problem.q, problem.q_positions, out.q.view);
-    scalar::ApplyRope(config, recipe, problem.k, problem.k_positions, out.k.view);
-  } else {
-    simd::ApplyRope(config, recipe, problem.q, problem.q_positions, options, out.q.view);
-    simd::ApplyRope(config, recipe, problem.k, problem.k_positions, options, out.k.view);
-  }
+  constexpr RopeDirection kForward = RopeDirection::kForward;
+  ApplyRope(config, problem.q, problem.q_positions, engine, options, out.q.view, kForward);
+  ApplyRope(config, problem.k, problem.k_positions, engine, options, out.k.view, kForward);
   out.problem.q = out.q.view;
   out.problem.k = out.k.view;
   out.problem.rope.reset();
@@ -44,6 +54,28 @@ Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, La
     simd::AttentionForward(problem, recipe, options, answer.o.view, answer.lse.data());
   }
   return answer;
+}
+
+Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
+                        const AttentionRecipe& recipe, Layout layout, Engine engine,
+                        const simd::EngineOptions& options, const TensorView& dout) {
+  Gradients out{OwnedTensor(problem.q.dtype, problem.q.shape, layout),
+                OwnedTensor(problem.k.dtype, problem.k.shape, layout),
+                OwnedTensor(problem.v.dtype, problem.v.shape, layout)};
+  const AttentionGradients views{out.dq.view, out.dk.view, out.dv.view};
+  if (engine == Engine::kScalar) {
+    scalar::AttentionBackward(rotated.problem, recipe, dout, views);
+  } else {
+    const simd::AttentionRows rows = simd::AttentionForwardRows(rotated.problem, recipe, options);
+    simd::AttentionBackward(rotated.problem, recipe, options, rows, dout, views);
+  }
+  if (!problem.rope) return out;
+  constexpr RopeDirection kBackward = RopeDirection::kBackward;
+  ApplyRope(*problem.rope, out.dq.view, problem.q_positions, engine, options, out.dq.view,
+            kBackward);
+  ApplyRope(*problem.rope, out.dk.view, problem.k_positions, engine, options, out.dk.view,
+            kBackward);
+  return out;
 }
 
 }  // namespace bitanchor::tools

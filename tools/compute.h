@@ -40,6 +40,16 @@ struct Answer {
 Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout,
               Engine engine, const simd::EngineOptions& options, DType o_dtype);
 
+struct Gradients {
+  OwnedTensor dq, dk, dv;  // of q, k and v as the problem gives them, in their dtype
+};
+
+// The gradients of `problem`, whose rotation is `rotated`, for the gradient `dout` of its output.
+// With rope: those of the rotated q and k, rounded to their dtype, turned back by its recipe.
+Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
+                        const AttentionRecipe& recipe, Layout layout, Engine engine,
+                        const simd::EngineOptions& options, const TensorView& dout);
+
 }  // namespace bitanchor::tools
 
 #endif  // BITANCHOR_TOOLS_COMPUTE_H_

@@ -37,11 +37,20 @@ int Run(const RunOptions& options) {
     tensors.push_back(OutView("q_rope", rotated.q.view, capture.layout));
     tensors.push_back(OutView("k_rope", rotated.k.view, capture.layout));
   }
+  Gradients gradients;
+  if (capture.dout) {
+    gradients = Differentiate(problem, rotated, *recipe, capture.layout, engine, engine_options,
+                              capture.dout);
+    tensors.push_back(OutView("dq", gradients.dq.view, capture.layout));
+    tensors.push_back(OutView("dk", gradients.dk.view, capture.layout));
+    tensors.push_back(OutView("dv", gradients.dv.view, capture.layout));
+  }
   WriteSafetensors(options.out, tensors, {});
   if (!options.common.quiet) {
     for (const std::string& taken : capture.defaults) fmt::print("{}\n", taken);
-    fmt::print("{}: {} by recipe {}\n", options.out,
-               problem.rope ? "o, lse, q_rope, k_rope" : "o, lse", options.recipe);
+    std::string names;
+    for (const OutTensor& tensor : tensors) names += (names.empty() ? "" : ", ") + tensor.name;
+    fmt::print("{}: {} by recipe {}\n", options.out, names, options.recipe);
   }
   return kPassed;
 }
@@ -55,7 +64,9 @@ void AddRun(CLI::App& app, Action& run) {
                                          "problem.safetensors -o answer.safetensors\n");
   command->add_option("problem", options->problem, "A capture file; its answers are not looked at")
       ->required();
-  command->add_option("-o,--output", options->out, "Written: o, lse; with rope also q_rope, k_rope")
+  command
+      ->add_option("-o,--output", options->out,
+                   "Written: o, lse; with rope also q_rope, k_rope; with do also dq, dk, dv")
       ->required();
   command->add_option("--recipe", options->recipe, "Attention recipe")->capture_default_str();
   command->add_option("--engine", options->engine, "simd, or scalar: the definition itself, slow")

@@ -29,6 +29,10 @@ enum class RopeApply {
   kF32FmaX1,  // "1R", x1's product fused: y1 = fma(x1, c, -RN(x2 s)), y2 = fma(x1, s, RN(x2 c))
 };
 
+// kBackward: the gradient with respect to what was rotated, from that with respect to the result:
+// the same rotation with -s for s, by the same stages.
+enum class RopeDirection { kForward, kBackward };
+
 struct RopeRecipe {
   std::string_view name;
   RopePairing pairing;  // where the config names none

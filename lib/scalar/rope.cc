@@ -55,7 +55,8 @@ Pair Rotate(RopeApply apply, DType F, float x1, float x2, CosSin t) {
 }  // namespace
 
 void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
-               const std::vector<int64_t>& positions, const MutableTensorView& out) {
+               const std::vector<int64_t>& positions, const MutableTensorView& out,
+               RopeDirection direction) {
   const FloatEnvironment environment;
   const auto [B, S, H, D] = in.shape;
   const DType F = in.dtype;
@@ -66,7 +67,8 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t s = 0; s < S; ++s) {
       for (int64_t i = 0; i < half; ++i) {
-        const CosSin table = Table(config, recipe, F, inv_freq, positions[b * S + s], i);
+        CosSin table = Table(config, recipe, F, inv_freq, positions[b * S + s], i);
+        if (direction == RopeDirection::kBackward) table.s = -table.s;
         const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
         for (int64_t h = 0; h < H; ++h) {
           const Pair y = Rotate(recipe.apply, F, in.At(b, s, h, d1), in.At(b, s, h, d2), table);

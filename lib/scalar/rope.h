@@ -14,7 +14,8 @@ namespace bitanchor::scalar {
 // in, out: [B, S, H, D], same shape, out in F (in's dtype). positions: [B, S]. Dimensions from
 // rotary_dim on are copied. out may be in itself.
 void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
-               const std::vector<int64_t>& positions, const MutableTensorView& out);
+               const std::vector<int64_t>& positions, const MutableTensorView& out,
+               RopeDirection direction = RopeDirection::kForward);
 
 }  // namespace bitanchor::scalar
 

@@ -38,7 +38,8 @@ class Engine {
   virtual void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                                  const TensorView& dout, const AttentionGradients& out) = 0;
   virtual void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
-                         const std::vector<int64_t>& positions, const MutableTensorView& out) = 0;
+                         const std::vector<int64_t>& positions, const MutableTensorView& out,
+                         RopeDirection direction) = 0;
   virtual void Exp(std::span<const float> x, std::span<float> y) = 0;
   virtual void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos) = 0;
   virtual void RoundToBF16(std::span<const float> in, std::span<uint16_t> out) = 0;

@@ -27,7 +27,7 @@ struct Shape {
 };
 
 void Compute(const RopeConfig& config, const RopeRecipe& recipe, DType dtype, int64_t D,
-             Engine& engine, Results& results) {
+             RopeDirection direction, Engine& engine, Results& results) {
   // Angles of f16 are infinite past 65504, and so NaN where a recipe takes them in the model's
   // type.
   const Shape4 shape = {2, 19, 2, D};
@@ -37,7 +37,7 @@ void Compute(const RopeConfig& config, const RopeRecipe& recipe, DType dtype, in
     const auto in = DrawTensor(values, dtype, shape, static_cast<uint64_t>(77 + D));
     std::vector<std::byte> out(in.size());
     engine.ApplyRope(config, recipe, DenseView(dtype, in.data(), shape), positions,
-                     DenseView(dtype, out.data(), shape));
+                     DenseView(dtype, out.data(), shape), direction);
     results.Add(dtype, out);
   }
 }
@@ -54,11 +54,12 @@ RopeConfig Config(const RopeRecipe& recipe, RopeType type, RopePairing pairing, 
 }
 
 void Add(std::vector<Case>& cases, const std::string& name, const RopeConfig& config,
-         const RopeRecipe& recipe, DType dtype, int64_t D) {
-  cases.push_back(
-      {name, Operation::kRope, 50, [config, &recipe, dtype, D](Engine& engine, Results& results) {
-         Compute(config, recipe, dtype, D, engine, results);
-       }});
+         const RopeRecipe& recipe, DType dtype, int64_t D,
+         RopeDirection direction = RopeDirection::kForward) {
+  cases.push_back({name, Operation::kRope, 50,
+                   [config, &recipe, dtype, D, direction](Engine& engine, Results& results) {
+                     Compute(config, recipe, dtype, D, direction, engine, results);
+                   }});
 }
 
 // Numbers that a kernel brought itself: frequencies and tables with every bit of f32.
@@ -85,7 +86,7 @@ void AddGiven(std::vector<Case>& cases, const RopeRecipe& recipe, DType dtype) {
                      const auto in = DrawTensor(Values::kNormal, dtype, shape, 5);
                      std::vector<std::byte> out(in.size());
                      engine.ApplyRope(config, recipe, DenseView(dtype, in.data(), shape), positions,
-                                      DenseView(dtype, out.data(), shape));
+                                      DenseView(dtype, out.data(), shape), RopeDirection::kForward);
                      results.Add(dtype, out);
                    }});
 }
@@ -123,6 +124,13 @@ void AddRopeCases(std::vector<Case>& cases) {
         }
       }
       AddGiven(cases, recipe, dtype);
+    }
+  }
+  for (const RopeRecipe& recipe : RopeRecipes()) {
+    for (const DType dtype : kDTypes) {
+      Add(cases, fmt::format("rope-backward/{}/{}", recipe.name, DTypeName(dtype)),
+          Config(recipe, RopeType::kDefault, recipe.pairing, 40), recipe, dtype, 47,
+          RopeDirection::kBackward);
     }
   }
 }

@@ -22,8 +22,9 @@ class Scalar : public Engine {
   }
 
   void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
-                 const std::vector<int64_t>& positions, const MutableTensorView& out) override {
-    scalar::ApplyRope(config, recipe, in, positions, out);
+                 const std::vector<int64_t>& positions, const MutableTensorView& out,
+                 RopeDirection direction) override {
+    scalar::ApplyRope(config, recipe, in, positions, out, direction);
   }
 
   void Exp(std::span<const float> x, std::span<float> y) override {

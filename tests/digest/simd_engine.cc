@@ -47,8 +47,9 @@ class Simd : public Engine {
   }
 
   void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorView& in,
-                 const std::vector<int64_t>& positions, const MutableTensorView& out) override {
-    simd::ApplyRope(config, recipe, in, positions, options_, out);
+                 const std::vector<int64_t>& positions, const MutableTensorView& out,
+                 RopeDirection direction) override {
+    simd::ApplyRope(config, recipe, in, positions, options_, out, direction);
   }
 
 #if BITANCHOR_DIGEST_ARRAYS

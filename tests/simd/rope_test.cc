@@ -368,6 +368,46 @@ TEST(Rope, StreamedResults) {
   }
 }
 
+// Backward is forward with tables whose sines have the other sign, which is how given tables can
+// ask for it; and it takes the same stages on every target, computed tables included.
+TEST(Rope, BackwardIsTheRotationBack) {
+  for (const RopeRecipe& recipe : RopeRecipes()) {
+    for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+      const Shape4 shape = {2, 21, 3, 72};
+      const Input input = MakeInput(dtype, shape, Values::kNormal, 5);
+      const RopeConfig computed = Config(recipe, RopeType::kDefault, recipe.pairing, 64);
+      RopeConfig given = computed, turned;
+      std::vector<int64_t> positions(input.positions.size());
+      for (size_t n = 0; n < positions.size(); ++n) positions[n] = static_cast<int64_t>(n * 5 % 47);
+      for (int64_t n = 0; n < 47 * 32; ++n) {
+        given.cos.push_back(std::cos(static_cast<float>(n)));
+        given.sin.push_back(std::sin(static_cast<float>(n)));
+      }
+      turned = given;
+      for (float& s : turned.sin) s = -s;
+      std::vector<std::byte> forward(input.bytes.size()), want(forward), want_computed(forward);
+      scalar::ApplyRope(turned, recipe, input.view, positions,
+                        DenseView(dtype, forward.data(), shape));
+      scalar::ApplyRope(given, recipe, input.view, positions, DenseView(dtype, want.data(), shape),
+                        RopeDirection::kBackward);
+      EXPECT_TRUE(forward == want) << recipe.name;
+      scalar::ApplyRope(computed, recipe, input.view, input.positions,
+                        DenseView(dtype, want_computed.data(), shape), RopeDirection::kBackward);
+      for (const simd::Target& target : simd::Targets()) {
+        simd::EngineOptions options;
+        options.target = target.bit;
+        std::vector<std::byte> got(input.bytes.size());
+        simd::ApplyRope(given, recipe, input.view, positions, options,
+                        DenseView(dtype, got.data(), shape), RopeDirection::kBackward);
+        EXPECT_TRUE(got == want) << recipe.name << " " << target.name;
+        simd::ApplyRope(computed, recipe, input.view, input.positions, options,
+                        DenseView(dtype, got.data(), shape), RopeDirection::kBackward);
+        EXPECT_TRUE(got == want_computed) << recipe.name << " " << target.name;
+      }
+    }
+  }
+}
+
 // Hugging Face issue 29285: with the angle in bf16, positions 8188..8191 all become 8192.
 TEST(Rope, LegacyCollapsesPositionsThatTheCurrentRecipeKeepsApart) {
   const Shape4 shape = {1, 4, 1, 64};
