@@ -2,22 +2,24 @@
 // that could tell them apart.
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <cmath>
 #include <tuple>
 
 #include "lib/scalar/attention.h"
 #include "simd/attention.h"
 #include "simd/targets.h"
+#include "tests/independent/textbook.h"
 #include "tests/support/random_problem.h"
-
-extern "C" void textbook(int Sq, int Skv, int D, float scale, int bf16p, const float* q,
-                         const float* k, const float* v, const unsigned char* visible, float* o,
-                         float* lse);
 
 namespace bitanchor {
 namespace {
 
+using independent::Case;
+using independent::ExpectSameBits;
+using independent::Head;
+using independent::Masks;
+using independent::PoisonMaskedKeys;
+using independent::Rounded;
+using independent::Visible;
 using testing::MakeProblem;
 using testing::OwnedProblem;
 using testing::Values;
@@ -26,29 +28,12 @@ struct Answer {
   std::vector<float> o, lse;  // o [B, Sq, Hq, D] rounded to the problem's dtype
 };
 
-std::vector<float> Head(const TensorView& tensor, int64_t b, int64_t h) {
-  std::vector<float> out;
-  for (int64_t s = 0; s < tensor.shape[1]; ++s) {
-    for (int64_t d = 0; d < tensor.shape[3]; ++d) out.push_back(tensor.At(b, s, h, d));
-  }
-  return out;
-}
-
-float Rounded(DType dtype, float x) {
-  std::byte bytes[4] = {};
-  StoreRounded(dtype, bytes, x);
-  return LoadF32(dtype, bytes);
-}
-
 Answer Independent(const AttentionProblem& p, bool bf16p) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
   Answer answer{std::vector<float>(B * Sq * Hq * D), std::vector<float>(B * Hq * Sq)};
   std::vector<float> o(Sq * D), lse(Sq);
   for (int64_t b = 0; b < B; ++b) {
-    std::vector<unsigned char> visible;
-    for (int64_t i = 0; i < Sq; ++i) {
-      for (int64_t j = 0; j < Skv; ++j) visible.push_back(p.mask.Visible(b, i, j));
-    }
+    const std::vector<unsigned char> visible = Visible(p.mask, b);
     for (int64_t h = 0; h < Hq; ++h) {
       const int64_t kh = h / (Hq / Hkv);
       textbook(static_cast<int>(Sq), static_cast<int>(Skv), static_cast<int>(D), p.softmax_scale,
@@ -77,54 +62,6 @@ Answer Ours(const AttentionProblem& p, const Forward& forward) {
     answer.o.push_back(LoadF32(p.dtype, bytes.data() + n * DTypeBytes(p.dtype)));
   }
   return answer;
-}
-
-void ExpectSameBits(const std::vector<float>& got, const std::vector<float>& want,
-                    const std::string& what) {
-  ASSERT_EQ(got.size(), want.size());
-  int64_t different = 0;
-  for (size_t n = 0; n < got.size(); ++n) {
-    if (std::bit_cast<uint32_t>(got[n]) == std::bit_cast<uint32_t>(want[n])) continue;
-    if (++different <= 3)
-      ADD_FAILURE() << what << " element " << n << ": got " << got[n] << " want " << want[n];
-  }
-  ASSERT_EQ(different, 0) << what;
-}
-
-struct Case {
-  const char* mask_name;
-  MaskSpec mask;
-};
-
-std::vector<Case> Masks() {
-  return {{"full", {MaskRule::kFull, false, std::nullopt, Corner::kTopLeft}},
-          {"causal", {MaskRule::kFull, true, std::nullopt, Corner::kTopLeft}},
-          {"document", {MaskRule::kDocument, true, std::nullopt, Corner::kTopLeft}},
-          {"anchor", {MaskRule::kAnchor, true, std::nullopt, Corner::kTopLeft}},
-          {"window", {MaskRule::kFull, true, 7, Corner::kTopLeft}},
-          {"anchor window", {MaskRule::kAnchor, false, 5, Corner::kTopLeft}}};
-}
-
-// Every key that some query does not see gets an Inf or a NaN in one place: at least one invisible
-// pair meets it.
-void PoisonMaskedKeys(OwnedProblem& owned) {
-  AttentionProblem& p = owned.problem;
-  const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
-  (void)Hq;
-  const float inf = std::numeric_limits<float>::infinity(),
-              nan = std::numeric_limits<float>::quiet_NaN();
-  for (int64_t b = 0; b < B; ++b) {
-    for (int64_t j = 0; j < Skv; j += 3) {
-      bool seen = false;
-      for (int64_t i = 0; i < Sq; ++i) seen |= p.mask.Visible(b, i, j) && i % 5 != 0;
-      if (seen && j % 2 == 0) continue;  // odd ones poison rows that do see them, too
-      for (int64_t h = 0; h < Hkv; ++h) {
-        StoreRounded(p.dtype, owned.Element(owned.k, p.k, b, j, h, j % D), j % 4 == 0 ? inf : nan);
-        StoreRounded(p.dtype, owned.Element(owned.v, p.v, b, j, h, (j + 1) % D),
-                     j % 4 == 0 ? -inf : nan);
-      }
-    }
-  }
 }
 
 class Textbook : public ::testing::TestWithParam<std::tuple<int, int>> {};  // S, D
