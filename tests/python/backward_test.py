@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The gradients of `bitanchor run` are those of automatic differentiation.
 
-Captures with `do` over masks, dtypes, layouts and GQA are answered by `bitanchor run` under every
-recipe. Its dq, dk and dv must be PyTorch's, differentiated in f64 from the same inputs, within what
-the recipe's roundings can do (tolerances). PyTorch's are first compared with the formulas in numpy.
+Captures with `do` over masks, dtypes, layouts, GQA and RoPE are answered by `bitanchor run` under
+every recipe and by either engine, which must write the same file. Its dq, dk and dv must be
+PyTorch's, differentiated in f64 from the same inputs, within what the recipe's roundings can do
+(`formulas` derives that). PyTorch's are first compared with the formulas in numpy.
 SKIPPED without torch.
 """
 
@@ -13,7 +14,7 @@ import argparse
 import importlib.util
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from support import bitanchor, skip
@@ -43,6 +44,7 @@ class Case:
     window_keys: int | None = None
     corner: str = "top-left"
     layout: str = "bshd"
+    pairing: str | None = None  # of RoPE, over the first half of the head dimension; None: no RoPE
 
 
 CASES = (
@@ -56,6 +58,10 @@ CASES = (
     Case("bottom-right-f32", "float32", (1, 7, 40, 2, 1, 16), corner="bottom-right"),
     Case("blind-rows-f16", "float16", (1, 30, 11, 2, 1, 16), corner="bottom-right"),
     Case("unseen-keys-f32", "float32", (1, 9, 40, 4, 4, 16)),
+    Case("rope-half-f32", "float32", (1, 30, 30, 4, 2, 24), pairing="half"),
+    Case("rope-unseen-keys-f16", "float16", (1, 30, 60, 2, 1, 16), pairing="half"),
+    Case("rope-pairs-f32", "float32", (2, 30, 30, 4, 2, 24), layout="bhsd", pairing="interleaved"),
+    Case("rope-anchor-bf16", "bfloat16", (1, 60, 60, 4, 2, 64), rule="anchor", pairing="half"),
 )
 
 
@@ -80,6 +86,14 @@ def make_capture(case: Case, seed: int):
         },
         "softmax_scale": dim**-0.5,
     }
+    if case.pairing:
+        metadata["rope"] = {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "rotary_dim": dim // 2,
+            "pairing": case.pairing,
+            "recipe": "hf-llama",
+        }
     capture = Capture({}, metadata)
     for name, tokens, heads in (("q", sq, hq), ("k", skv, hkv), ("v", skv, hkv), ("do", sq, hq)):
         value = generator.standard_normal((batch, tokens, heads, dim), dtype=np.float32)
@@ -102,6 +116,40 @@ def by_key_head(x, hkv: int):
     """[B, Hq, S, D] as [B, S, Hkv, D], summed over the query heads of each key head."""
     batch, hq, tokens, dim = x.shape
     return x.reshape(batch, hkv, hq // hkv, tokens, dim).sum(axis=2).transpose(0, 2, 1, 3)
+
+
+def pairs(rope) -> tuple[slice, slice]:
+    """The two halves of the pairs that RoPE turns, along the head dimension."""
+    r = rope.rotary_dim
+    if rope.pairing == "half":
+        return slice(0, r // 2), slice(r // 2, r)
+    return slice(0, r, 2), slice(1, r, 2)
+
+
+def tables(rope, positions, dtype):
+    """cos and sin [B, S, 1, R/2] in f64, as rounded to the dtype."""
+    import numpy as np
+    from reference import rope_tables
+
+    both = rope_tables(rope, positions, dtype)
+    return [table.astype(np.float64)[:, :, None] for table in both]
+
+
+def turned_back(x, rope, positions, dtype, sizes: bool = False):
+    """The gradient before RoPE of one after it: the transpose of the rotation, or of its sizes."""
+    import numpy as np
+
+    cos, sin = tables(rope, positions, dtype)
+    first, second = pairs(rope)
+    y = x.copy()
+    if sizes:
+        cos, sin = np.abs(cos), np.abs(sin)
+        y[..., first] = x[..., first] * cos + x[..., second] * sin
+        y[..., second] = x[..., second] * cos + x[..., first] * sin
+        return y
+    y[..., first] = x[..., first] * cos + x[..., second] * sin
+    y[..., second] = x[..., second] * cos - x[..., first] * sin
+    return y
 
 
 @dataclass(frozen=True)
@@ -172,16 +220,58 @@ def formulas(problem, dout, seen) -> Exact:
     return Exact(gradients, tolerance)
 
 
+def before_rope(exact: Exact, problem) -> Exact:
+    """dQ and dK with respect to q and k before RoPE.
+
+    What the rotated gradient may be off by is rotated, too; the rotation's products and their sum
+    then each add a rounding in the dtype.
+    """
+    import numpy as np
+
+    rope, dtype = problem.rope, problem.dtype
+    unit, smallest = ROUNDING[str(dtype)]
+    gradients = dict(exact.gradients)
+    tolerance = {recipe: dict(of) for recipe, of in exact.tolerance.items()}
+    for name, positions in (("dq", rope.q_positions), ("dk", rope.k_positions)):
+        after = exact.gradients[name]
+        gradients[name] = turned_back(after, rope, positions, dtype)
+        for recipe, of in exact.tolerance.items():
+            off = turned_back(of[name], rope, positions, dtype, sizes=True)
+            size = turned_back(np.abs(after), rope, positions, dtype, sizes=True) + off
+            tolerance[recipe][name] = off + 1.01 * 2 * unit * size + 3 * smallest
+    return Exact(gradients, tolerance)
+
+
+def turned(x, given, rope, positions, dtype):
+    """x under RoPE in torch: the values are `given`, rounded; the derivative is the rotation's."""
+    import numpy as np
+    import torch
+
+    cos, sin = map(torch.from_numpy, tables(rope, positions, dtype))
+    first, second = pairs(rope)
+    y = x.clone()
+    y[..., first] = x[..., first] * cos - x[..., second] * sin
+    y[..., second] = x[..., second] * cos + x[..., first] * sin
+    return y + (torch.from_numpy(np.array(given, dtype=np.float64)) - y).detach()
+
+
 def differentiated(problem, dout, seen) -> dict:
     """dQ, dK and dV by torch's autograd in f64, [B, S, H, D]."""
     import numpy as np
     import torch
-    from reference import key_heads
+    from reference import key_heads, rotated
 
     leaf = lambda x: torch.from_numpy(np.array(x, dtype=np.float64)).requires_grad_()  # noqa: E731
     q, k, v = leaf(problem.q), leaf(problem.k), leaf(problem.v)
     heads = torch.from_numpy(key_heads(q.shape[2], k.shape[2]))
-    q_rows, k_rows, v_rows = (x.transpose(1, 2) for x in (q, k[:, :, heads], v[:, :, heads]))
+    q_used, k_used = q, k
+    if problem.rope is not None:
+        (q_given, k_given), rope = rotated(problem), problem.rope
+        q_used = turned(q, q_given, rope, rope.q_positions, problem.dtype)
+        k_used = turned(k, k_given, rope, rope.k_positions, problem.dtype)
+    q_rows, k_rows, v_rows = (
+        x.transpose(1, 2) for x in (q_used, k_used[:, :, heads], v[:, :, heads])
+    )
     see = torch.from_numpy(np.array(seen))[:, None]
     score = (q_rows @ k_rows.transpose(2, 3) * problem.scale).masked_fill(~see, -torch.inf)
     # softmax of a row of -inf alone is NaN, and so would be its gradients.
@@ -226,21 +316,24 @@ def judge(name: str, answer, dtype, seen, want: dict, tolerance: dict) -> list[s
         got = stored.astype(np.float64)
         error, allowed = np.abs(got - want[gradient]), tolerance[gradient]
         wrong = ~(error <= allowed)  # a NaN is wrong
-        at = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error / allowed)), got.shape)
+        share = np.where(np.isnan(error), np.inf, error / allowed)
+        at = np.unravel_index(np.argmax(share), share.shape)
         print(
-            f"{'FAIL' if wrong.any() else 'ok  '} {name:40} {gradient}: worst share of tolerance "
-            f"{error[at] / allowed[at]:.3f}"
+            f"{'FAIL' if wrong.any() else 'ok  '} {name:46} {gradient}: worst share of tolerance "
+            f"{share[at]:.3f}"
         )
         if wrong.any():
             failures.append(
-                f"{name}: {wrong.sum()} of {wrong.size} elements of {gradient} are wrong, the worst "
-                f"at {tuple(map(int, at))}: got {got[at]}, want {want[gradient][at]} "
+                f"{name}: {wrong.sum()} of {wrong.size} elements of {gradient} are wrong, the "
+                f"worst at {tuple(map(int, at))}: got {got[at]}, want {want[gradient][at]} "
                 f"within {allowed[at]}"
             )
         if (allowed * WORTH).max() > np.abs(want[gradient]).max():
             failures.append(f"{name}: the tolerance of {gradient} is too wide to say anything")
         lonely = got[zero[gradient]]
-        if ((lonely != 0) | np.signbit(lonely)).any():
+        # RoPE's products and differences make zeros of either sign of +0.
+        either = answer.has_rope and gradient != "dv"
+        if (lonely != 0).any() or (np.signbit(lonely).any() and not either):
             failures.append(f"{name}: {gradient} of what meets nobody is not +0")
     return failures
 
@@ -248,7 +341,7 @@ def judge(name: str, answer, dtype, seen, want: dict, tolerance: dict) -> list[s
 def judge_case(executable: Path, folder: Path, case: Case, seed: int) -> list[str]:
     """Every recipe's answer to one capture."""
     from capture_file import Capture, read_capture, write_capture
-    from reference import read_problem, visible
+    from reference import read_problem, rotated, visible
 
     capture = make_capture(case, seed)
     problem_path, answer_path = folder / "problem.safetensors", folder / "answer.safetensors"
@@ -256,17 +349,26 @@ def judge_case(executable: Path, folder: Path, case: Case, seed: int) -> list[st
     problem, dout = read_problem(capture), capture.bshd("do")
     seen = visible(problem)
     want = differentiated(problem, dout, seen)
-    exact = formulas(problem, dout, seen)
+    q_used, k_used = rotated(problem)
+    exact = formulas(replace(problem, q=q_used, k=k_used), dout, seen)
+    if problem.rope is not None:
+        exact = before_rope(exact, problem)
     failures = compare_references(case.name, exact.gradients, want)
     for recipe in RECIPES:
-        name = f"{case.name} {recipe}"
-        done = bitanchor(executable, "run", problem_path, "-o", answer_path, "--recipe", recipe)
-        if done.returncode != 0:
-            failures.append(f"{name}: bitanchor run: exit status {done.returncode}: {done.stderr}")
-            continue
-        # The answer's metadata does not repeat the layout, which is the problem's.
-        answer = Capture(read_capture(answer_path).tensors, capture.metadata)
-        failures += judge(name, answer, problem.dtype, seen, want, exact.tolerance[recipe])
+        written = {}
+        for engine in ("scalar", "simd"):
+            name = f"{case.name} {recipe} {engine}"
+            options = ("--recipe", recipe, "--engine", engine)
+            done = bitanchor(executable, "run", problem_path, "-o", answer_path, *options)
+            if done.returncode != 0:
+                failures.append(f"{name}: run: exit status {done.returncode}: {done.stderr}")
+                continue
+            written[engine] = answer_path.read_bytes()
+            # The answer's metadata does not repeat the layout, which is the problem's.
+            answer = Capture(read_capture(answer_path).tensors, capture.metadata)
+            failures += judge(name, answer, problem.dtype, seen, want, exact.tolerance[recipe])
+        if len(set(written.values())) > 1:
+            failures.append(f"{case.name} {recipe}: the two engines wrote different files")
     return failures
 
 
@@ -284,7 +386,7 @@ def main() -> int:
             failures += judge_case(args.bitanchor, Path(folder), case, seed)
     for failure in failures:
         print(f"FAILED: {failure}")
-    print(f"{len(CASES) * len(RECIPES)} answers compared, {len(failures)} failures")
+    print(f"{2 * len(CASES) * len(RECIPES)} answers compared, {len(failures)} failures")
     return 1 if failures else 0
 
 
