@@ -6,6 +6,8 @@
 #include <tuple>
 
 #include "lib/scalar/attention.h"
+#include "simd/attention.h"
+#include "simd/targets.h"
 #include "tests/independent/textbook.h"
 #include "tests/support/random_problem.h"
 
@@ -132,6 +134,16 @@ int64_t ExpectTheBitsOfTheProgram(OwnedProblem& owned, Values style, uint64_t se
     const Gradients scalar = Ours(
         p, [&](const AttentionGradients& out) { scalar::AttentionBackward(p, recipe, dout, out); });
     ExpectSameGradients(scalar, want, what + " scalar");
+    const auto targets = simd::Targets();
+    simd::EngineOptions options;
+    options.threads = static_cast<int>(1 + seed % 3);
+    options.key_block = 16 << seed % 4;
+    options.target = targets[seed % targets.size()].bit;
+    const Gradients engine = Ours(p, [&](const AttentionGradients& out) {
+      const simd::AttentionRows rows = simd::AttentionForwardRows(p, recipe, options);
+      simd::AttentionBackward(p, recipe, options, rows, dout, out);
+    });
+    ExpectSameGradients(engine, want, what + " simd on " + simd::RunningTarget(options.target));
     telling = Telling(want);
   }
   return telling;
