@@ -1,5 +1,7 @@
 #include "tools/judge.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -188,9 +190,14 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
 void NoteAbsent(const Capture& capture, Verdict& verdict) {
   if (!capture.o) verdict.not_judged.push_back("o (not in the capture)");
   if (!capture.lse) verdict.not_judged.push_back("lse (not in the capture)");
-  if (capture.dq) verdict.not_judged.push_back("dq (gradients are not judged yet)");
-  if (capture.dk) verdict.not_judged.push_back("dk (gradients are not judged yet)");
-  if (capture.dv) verdict.not_judged.push_back("dv (gradients are not judged yet)");
+}
+
+// Calls judge(name, what the capture has) for each gradient that is there.
+template <typename Judge>
+void ForGradients(const Capture& capture, const Judge& judge) {
+  if (capture.dq) judge("dq", capture.dq);
+  if (capture.dk) judge("dk", capture.dk);
+  if (capture.dv) judge("dv", capture.dv);
 }
 
 // Rows of a computed tensor as intervals of one value each.
@@ -257,6 +264,9 @@ Verdict JudgeByContract(const Capture& capture, const Contract& contract,
   if (capture.o || capture.lse)
     JudgeAttention(capture, contract, problem, sample, options, verdict);
   NoteAbsent(capture, verdict);
+  ForGradients(capture, [&](const char* name, const TensorView&) {
+    verdict.not_judged.push_back(fmt::format("{} (no contract for gradients; --recipe)", name));
+  });
   return verdict;
 }
 
@@ -283,6 +293,17 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
         Attend(rotated.problem, recipe, capture.layout, Engine::kSimd, options, o_dtype);
     if (capture.o) replay("o", capture.o, answer.o.view);
     if (capture.lse) ReplayLse(capture, answer.lse, verdict);
+  }
+  if (capture.dq || capture.dk || capture.dv) {
+    const Gradients want = Differentiate(capture.problem, rotated, recipe, capture.layout,
+                                         Engine::kSimd, options, capture.dout);
+    ForGradients(capture, [&](const char* name, const TensorView& got) {
+      const std::string_view which(name);
+      const OwnedTensor& answer = which == "dq" ? want.dq : which == "dk" ? want.dk : want.dv;
+      if (got.dtype == answer.view.dtype) return replay(name, got, answer.view);
+      verdict.not_judged.push_back(fmt::format("{} ({}; replay rounds to {}, as q)", name,
+                                               DTypeName(got.dtype), DTypeName(answer.view.dtype)));
+    });
   }
   NoteAbsent(capture, verdict);
   return verdict;

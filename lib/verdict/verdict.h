@@ -14,7 +14,7 @@ enum class Outcome { kPass, kFail, kInconclusive };
 std::string_view Name(Outcome outcome);  // "pass", "fail", "inconclusive"
 
 struct OutputVerdict {
-  std::string name;  // "o", "lse", "q_rope", "k_rope"
+  std::string name;  // "o", "lse", "q_rope", "k_rope", "dq", "dk", "dv"
   Census census;
 };
 

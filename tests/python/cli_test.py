@@ -46,6 +46,23 @@ def joined(problem: Path, answer: Path) -> bytes:
     return container(header, data + answers)
 
 
+def with_gradient(problem: bytes) -> bytes:
+    """The problem asked backward too: q's values as the gradient of o."""
+    size = struct.unpack("<Q", problem[:8])[0]
+    header, data = json.loads(problem[8 : 8 + size]), problem[8 + size :]
+    begin, end = header["q"]["data_offsets"]
+    header["do"] = {**header["q"], "data_offsets": [len(data), len(data) + end - begin]}
+    return container(header, data + data[begin:end])
+
+
+def with_one_bit_flipped(capture: bytes, name: str) -> bytes:
+    size = struct.unpack("<Q", capture[:8])[0]
+    header, data = json.loads(capture[8 : 8 + size]), bytearray(capture[8 + size :])
+    begin, end = header[name]["data_offsets"]
+    data[(begin + end) // 4 * 2] ^= 1
+    return container(header, bytes(data))
+
+
 def hostile(capture: bytes, problem: bytes) -> dict[str, bytes]:
     """Files that must be refused. Each differs from a good one in one thing."""
     size = struct.unpack("<Q", capture[:8])[0]
@@ -92,6 +109,9 @@ def main() -> int:
         targets = [target["name"] for target in info["targets"]]
         want(len(targets) >= 1, f"info names targets: {targets}")
 
+        forward = folder / "forward"
+        forward.write_bytes(problem.read_bytes())
+        problem.write_bytes(with_gradient(problem.read_bytes()))
         for recipe in info["recipes"]:
             bits = set()
             choices = [["--engine", "scalar"]] + [["--threads", n] for n in "127"]
@@ -106,8 +126,13 @@ def main() -> int:
             want(bitanchor(program, "check", good).returncode == 0, f"{recipe}'s answer passes")
             replay = bitanchor(program, "check", good, "--recipe", recipe)
             want(replay.returncode == 0, f"{recipe}'s answer replays")
+            for tensor in ("o", "lse", "q_rope", "k_rope", "dq", "dk", "dv"):
+                bad = folder / "bad"
+                bad.write_bytes(with_one_bit_flipped(good.read_bytes(), tensor))
+                replay = bitanchor(program, "check", bad, "--recipe", recipe)
+                want(replay.returncode == 1, f"{recipe}: one bit of {tensor} is seen")
 
-        for what, data in hostile(good.read_bytes(), problem.read_bytes()).items():
+        for what, data in hostile(good.read_bytes(), forward.read_bytes()).items():
             bad = folder / "bad"
             bad.write_bytes(data)
             judged = bitanchor(program, "check", bad)
