@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cassert>
 
-#include "lib/number/float_environment.h"
 #include "simd/dispatch.h"
 #include "simd/parallel.h"
 #include "simd/stream.h"
@@ -51,16 +50,13 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
                    positions.data(),
                    out,
                    {},
+                   StageDType(recipe.operands, in.dtype),
                    StageDType(recipe.angle, in.dtype),
                    StageDType(recipe.table, in.dtype),
                    direction,
                    false};
   plan.stream = MayStreamRows(plan);
-  if (config.cos.empty()) {
-    const FloatEnvironment environment;
-    plan.inv_freq = InverseFrequencies(config, recipe);
-    for (float& frequency : plan.inv_freq) frequency = RoundTo(plan.angle, frequency);
-  }
+  if (config.cos.empty()) plan.operands = AngleOperands(config, recipe, in.dtype);
   const int64_t token_bytes = H * D * static_cast<int64_t>(DTypeBytes(in.dtype));
   const int64_t per_task = std::max<int64_t>(1, kTaskBytes / std::max<int64_t>(1, token_bytes));
   const int64_t tokens = B * S;

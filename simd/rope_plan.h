@@ -17,9 +17,9 @@ struct RopePlan {
   TensorView in;             // [B, S, H, D]
   const int64_t* positions;  // [B, S]
   MutableTensorView out;     // may be `in`
-  std::vector<float>
-      inv_freq;        // [R/2], as the angle stage rounds them; unused where tables are given
-  DType angle, table;  // what those stages round to
+  // [R/2]: what the angle's rule takes beside the position; unused where tables are given.
+  std::vector<float> operands;
+  DType operand, angle, table;  // what those stages round to
   RopeDirection direction;
   bool stream;  // results go past the caches
 

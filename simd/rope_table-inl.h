@@ -37,7 +37,7 @@ HWY_INLINE size_t PairInSlot(size_t element_bytes, bool interleaved, size_t slot
 struct RopeTable {
   HWY_ALIGN float c[kMaxSlots], s[kMaxSlots];
   HWY_ALIGN float c_split[kMaxSlots], s_split[kMaxSlots];  // times 2^16 + 1, where `ordinary`
-  HWY_ALIGN float inv_freq[kMaxSlots];
+  HWY_ALIGN float operand[kMaxSlots];
   size_t pair[kMaxSlots];
   size_t slots;           // [whole blocks]; those past the last pair repeat it
   bool scalar_angles;     // some product of an inverse frequency may need more than f32
@@ -51,8 +51,8 @@ struct RopeTable {
       const size_t in_block =
           PairInSlot(DTypeBytes(plan.in.dtype), plan.Interleaved(), slot % block);
       pair[slot] = std::min(slot / block * block + in_block, half - 1);
-      inv_freq[slot] = plan.config.cos.empty() ? plan.inv_freq[pair[slot]] : 0.0f;
-      scalar_angles |= plan.angle == DType::kBF16 && std::fabs(inv_freq[slot]) < 0x1p-100f;
+      operand[slot] = plan.config.cos.empty() ? plan.operands[pair[slot]] : 0.0f;
+      scalar_angles |= plan.operand == DType::kBF16 && std::fabs(operand[slot]) < 0x1p-100f;
     }
   }
 };
@@ -62,18 +62,18 @@ HWY_INLINE F32 RoundStage(DType to, F32 v) {
   return to == DType::kF16 ? RoundToF16(v) : v;
 }
 
-// position x inverse frequency, rounded once to the angle stage's format. The product of two bf16
-// or two f16 values is exact in f32, unless it reaches below f32's smallest: |p| >= 1, so only
-// small frequencies can do that.
+// The angle's rule in f32, then its format. The product of two bf16 or two f16 values is exact in
+// f32, unless it reaches below f32's smallest: |p| >= 1, so only small frequencies can do that.
 HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size_t slot) {
   const F32Tag d;
-  const F32 inv_freq = hn::Load(d, table.inv_freq + slot);
-  if (HWY_LIKELY(!table.scalar_angles)) {
-    return RoundStage(plan.angle, hn::Mul(hn::Set(d, p), inv_freq));
+  const F32 position = hn::Set(d, p), operand = hn::Load(d, table.operand + slot);
+  if (plan.recipe.rule == AngleRule::kDivision) {
+    return RoundStage(plan.angle, hn::Div(position, operand));
   }
+  if (HWY_LIKELY(!table.scalar_angles)) return RoundStage(plan.angle, hn::Mul(position, operand));
   HWY_ALIGN float angle[kMaxLanes];
   for (size_t i = 0; i < hn::Lanes(d); ++i) {
-    angle[i] = RoundTo(plan.angle, static_cast<double>(p) * table.inv_freq[slot + i]);
+    angle[i] = RoundTo(plan.angle, static_cast<double>(p) * table.operand[slot + i]);
   }
   return hn::Load(d, angle);
 }
@@ -81,7 +81,7 @@ HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size
 HWY_NOINLINE inline void FillTable(const RopePlan& plan, int64_t position, RopeTable& table) {
   const F32Tag d;
   const size_t N = hn::Lanes(d);
-  const float p = RoundTo(plan.angle, static_cast<double>(position));
+  const float p = RoundTo(plan.operand, static_cast<double>(position));
   const bool given = !plan.config.cos.empty();
   F32Mask ordinary = hn::Eq(hn::Zero(d), hn::Zero(d));
   for (size_t slot = 0; slot < table.slots; slot += N) {

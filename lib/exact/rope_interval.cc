@@ -42,7 +42,7 @@ RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe,
       recipe_(recipe),
       F_(F),
       libm_ulp_(libm_ulp),
-      inv_freq_(InverseFrequencies(config, recipe)) {}
+      operands_(AngleOperands(config, recipe, F)) {}
 
 // What a libm may return where the correctly rounded result is `rounded`: the true value is within
 // half an ulp of that.
@@ -62,9 +62,11 @@ RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) cons
     const float s = RoundStage(recipe_.table, F_, config_.sin[at]);
     return {{c, c, c}, {s, s, s}};
   }
-  const float frequency = RoundStage(recipe_.angle, F_, inv_freq_[i]);
-  const float p = RoundStage(recipe_.angle, F_, static_cast<double>(position));
-  const float angle = RoundStage(recipe_.angle, F_, static_cast<double>(p) * frequency);
+  const float p = RoundStage(recipe_.operands, F_, static_cast<double>(position));
+  double exact = static_cast<double>(p) * operands_[i];
+  if (recipe_.rule == AngleRule::kDivision) exact = p / operands_[i];
+  if (recipe_.operands == StageFormat::kF32) exact = static_cast<float>(exact);
+  const float angle = RoundStage(recipe_.angle, F_, exact);
   return {Libm(number::Cos(angle)), Libm(number::Sin(angle))};
 }
 

@@ -39,7 +39,7 @@ class RopeIntervals {
   const RopeRecipe& recipe_;
   DType F_;
   double libm_ulp_;
-  std::vector<float> inv_freq_;
+  std::vector<float> operands_;
 };
 
 }  // namespace bitanchor::exact

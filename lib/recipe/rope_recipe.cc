@@ -4,32 +4,81 @@
 
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
+#include "lib/tensor/tensor_view.h"
 
 namespace bitanchor {
 namespace {
 
 constexpr RopePairing kHalf = RopePairing::kHalf, kInterleaved = RopePairing::kInterleaved;
+constexpr InverseFrequency kInverse = InverseFrequency::kF32;
+constexpr AngleRule kProduct = AngleRule::kProduct, kDivision = AngleRule::kDivision;
 constexpr StageFormat kF32 = StageFormat::kF32, kModel = StageFormat::kModel;
+constexpr RopeApply k3R = RopeApply::kThreeRoundings, k1R = RopeApply::kF32;
 
+// name, pairing, inverse frequency; angle: rule, operands, result; table; apply; what it is.
 constexpr RopeRecipe kRecipes[] = {
-    {"hf-llama", kHalf, InverseFrequency::kF32, kF32, kModel, RopeApply::kThreeRoundings,
+    {"hf-llama", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
      "Hugging Face Llama, Mistral, Qwen2 since 4.38: f32 angles, model-dtype tables and "
      "arithmetic"},
-    {"hf-llama-legacy", kHalf, InverseFrequency::kF32, kModel, kModel, RopeApply::kThreeRoundings,
+    {"hf-llama-legacy", kHalf, kInverse, kProduct, kModel, kModel, kModel, k3R,
      "Hugging Face Llama before 4.38 with a model-dtype buffer: angles in the model dtype too"},
-    {"meta-llama", kInterleaved, InverseFrequency::kF32, kF32, kF32, RopeApply::kF32,
+    {"meta-llama", kInterleaved, kInverse, kProduct, kF32, kF32, kF32, k1R,
      "Meta Llama 3 (complex64), torchtune, torchtitan: f32 throughout, one rounding"},
-    {"flash-attn", kHalf, InverseFrequency::kF32, kF32, kModel, RopeApply::kF32,
+    {"flash-attn", kHalf, kInverse, kProduct, kF32, kF32, kModel, k1R,
      "flash-attn's Triton rotary: model-dtype tables, f32 arithmetic, one rounding"},
-    {"transformer-engine", kHalf, InverseFrequency::kF32, kF32, kF32, RopeApply::kF32,
+    {"transformer-engine", kHalf, kInverse, kProduct, kF32, kF32, kF32, k1R,
      "TransformerEngine's fused kernel: f32 tables and arithmetic, one rounding"},
-    {"gemma-cpp", kHalf, InverseFrequency::kF64, kF32, kF32, RopeApply::kF32FmaX1,
+    {"gemma-cpp", kHalf, InverseFrequency::kF64, kProduct, kF32, kF32, kF32, RopeApply::kF32FmaX1,
      "gemma.cpp: double pow, f32 tables, explicit FMA, one rounding"},
+    {"hf-olmo2", kHalf, kInverse, kProduct, kF32, kF32, kF32, k1R,
+     "Hugging Face OLMo2: f32 tables and arithmetic, one rounding"},
+    {"torchtitan-cossin", kHalf, kInverse, kProduct, kF32, kF32, kF32, k1R,
+     "torchtitan's cos/sin form: f32 tables and arithmetic, one rounding"},
+    {"apex", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
+     "NVIDIA Apex's fused kernel: tables cast to the storage type, arithmetic in it"},
+    {"megatron", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
+     "Megatron-Core, unfused: model-dtype tables and arithmetic"},
+    {"gpt-neox", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
+     "GPT-NeoX: f32 angles, model-dtype tables and arithmetic"},
+    {"gpt-neox-te", kHalf, kInverse, kProduct, kF32, kModel, kF32, k1R,
+     "GPT-NeoX through TransformerEngine: the f32 angle cast to the model dtype"},
+    {"vllm", kHalf, kInverse, kProduct, kF32, kF32, kModel, k1R,
+     "vLLM's CUDA kernel: a cache in the query's dtype, f32 arithmetic, one rounding"},
+    {"flashinfer", kHalf, InverseFrequency::kReciprocalBase, kProduct, kF32, kF32, kF32, k1R,
+     "FlashInfer computing on the fly: powers of 1/theta, f32 throughout, one rounding"},
+    {"flashinfer-cached", kHalf, kInverse, kProduct, kF32, kF32, kF32, k1R,
+     "FlashInfer from its f32 cos_sin_cache"},
+    {"liger", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
+     "Liger's Triton kernel with Hugging Face's tables: arithmetic in the model dtype"},
+    {"unsloth-gemma", kHalf, kInverse, kDivision, kF32, kF32, kF32, k1R,
+     "Unsloth's Gemma: position divided by a timescale, f32 throughout, one rounding"},
+    {"gemma-jax", kHalf, kInverse, kDivision, kF32, kF32, kF32, k1R,
+     "DeepMind's gemma: position divided by a timescale, f32 throughout, one rounding"},
+    {"ggml-cuda", kInterleaved, InverseFrequency::kPowerOfRatio, kProduct, kF32, kF32, kF32, k1R,
+     "ggml's CUDA kernel: powers of the ratio theta^(-2/R), f32 throughout, one rounding"},
+    {"maxtext", kHalf, kInverse, kDivision, kF32, kF32, kModel, k3R,
+     "MaxText: position divided by a timescale, tables and arithmetic in the input dtype"},
+    {"maxtext-llama", kInterleaved, kInverse, kDivision, kF32, kF32, kF32, k1R,
+     "MaxText's Llama form: position divided by a timescale, f32 throughout, one rounding"},
+    {"candle-qwen2", kHalf, kInverse, kProduct, kModel, kModel, kModel, k3R,
+     "candle's Qwen2: inverse frequency, position, angle, tables and arithmetic in the model "
+     "dtype"},
+    {"candle-qwen3", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
+     "candle's Qwen3: f32 angles, model-dtype tables and arithmetic"},
 };
 
 float BaseFrequency(float theta, int64_t i, int64_t R, InverseFrequency how) {
   const float exponent = static_cast<float>(2 * i) / static_cast<float>(R);
-  if (how == InverseFrequency::kF64) return number::Pow(theta, -exponent);
+  switch (how) {
+    case InverseFrequency::kF32:
+      break;
+    case InverseFrequency::kF64:
+      return number::Pow(theta, -exponent);
+    case InverseFrequency::kReciprocalBase:
+      return number::Pow(1.0f / theta, exponent);
+    case InverseFrequency::kPowerOfRatio:
+      return number::Pow(number::Pow(theta, -2.0f / static_cast<float>(R)), static_cast<float>(i));
+  }
   return 1.0f / number::Pow(theta, exponent);
 }
 
@@ -86,6 +135,24 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
     }
   }
   return inv_freq;
+}
+
+std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F) {
+  const FloatEnvironment environment;
+  std::vector<float> operands = InverseFrequencies(config, recipe);
+  if (recipe.rule == AngleRule::kDivision) {
+    const int64_t R = config.rotary_dim;
+    const bool computed = config.inv_freq.empty() && config.type == RopeType::kDefault;
+    for (int64_t i = 0; i < R / 2; ++i) {
+      operands[i] = computed ? number::Pow(static_cast<float>(config.rope_theta),
+                                           static_cast<float>(2 * i) / static_cast<float>(R))
+                             : 1.0f / operands[i];
+    }
+  }
+  for (float& x : operands) {
+    x = RoundTo(recipe.operands == StageFormat::kF32 ? DType::kF32 : F, x);
+  }
+  return operands;
 }
 
 }  // namespace bitanchor

@@ -15,8 +15,17 @@ namespace bitanchor {
 
 // How theta^(-2i/R) is made before the rope type's formula.
 enum class InverseFrequency {
-  kF32,  // RN(1 / RN(pow(theta, RN(2i/R)))), each step in f32
-  kF64,  // RN_f32(theta^-RN_f32(2i/R)): a double pow, rounded once
+  kF32,             // RN(1 / RN(pow(theta, RN(2i/R)))), each step in f32
+  kF64,             // RN_f32(theta^-RN_f32(2i/R)): a double pow, rounded once
+  kReciprocalBase,  // RN(pow(RN(1 / theta), RN(2i/R)))
+  kPowerOfRatio,    // RN(pow(r, i)), r = RN(pow(theta, RN(-2/R)))
+};
+
+// How position and frequency become an angle.
+enum class AngleRule {
+  kProduct,   // RN_f32(p x inverse frequency); exact where both are rounded to F
+  kDivision,  // RN_f32(p / timescale): RN(pow(theta, RN(2i/R))) where the rope type is default,
+              // RN(1 / inverse frequency) elsewhere
 };
 
 // The format that a stage's result is rounded to: f32, or F.
@@ -37,8 +46,10 @@ struct RopeRecipe {
   std::string_view name;
   RopePairing pairing;  // where the config names none
   InverseFrequency inverse;
-  StageFormat angle;  // kModel: inverse frequency, position and their product are each rounded to F
-  StageFormat table;  // cos and sin: correctly rounded to f32, then rounded to this
+  AngleRule rule;
+  StageFormat operands;  // position, and inverse frequency or timescale, before the rule
+  StageFormat angle;     // its result
+  StageFormat table;     // cos and sin: correctly rounded to f32, then rounded to this
   RopeApply apply;
   std::string_view says;
 };
@@ -51,6 +62,10 @@ std::vector<std::string_view> RopeRecipeNames();
 // which Hugging Face transformers evaluates it (modeling_rope_utils.py; linear divides, llama3
 // interpolates); config.inv_freq where given. Not yet rounded to F.
 std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe& recipe);
+
+// What the recipe's rule takes beside the position: inverse frequencies or timescales, rounded as
+// its operands are; F is q's dtype.
+std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F);
 
 }  // namespace bitanchor
 

@@ -107,10 +107,23 @@ void AddInverseFrequencies(std::vector<Case>& cases, const RopeRecipe& recipe) {
        }});
 }
 
+// Whether an earlier row of the table has the same stages under another name.
+bool IsAnotherName(const RopeRecipe& recipe) {
+  for (const RopeRecipe& r : RopeRecipes()) {
+    if (&r == &recipe) return false;
+    if (r.inverse == recipe.inverse && r.rule == recipe.rule && r.operands == recipe.operands &&
+        r.angle == recipe.angle && r.table == recipe.table && r.apply == recipe.apply) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 void AddRopeCases(std::vector<Case>& cases) {
   for (const RopeRecipe& recipe : RopeRecipes()) {
+    if (IsAnotherName(recipe)) continue;
     AddInverseFrequencies(cases, recipe);
     for (const DType dtype : kDTypes) {
       for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
@@ -127,6 +140,7 @@ void AddRopeCases(std::vector<Case>& cases) {
     }
   }
   for (const RopeRecipe& recipe : RopeRecipes()) {
+    if (IsAnotherName(recipe)) continue;
     for (const DType dtype : kDTypes) {
       Add(cases, fmt::format("rope-backward/{}/{}", recipe.name, DTypeName(dtype)),
           Config(recipe, RopeType::kDefault, recipe.pairing, 40), recipe, dtype, 47,

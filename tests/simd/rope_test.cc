@@ -422,7 +422,7 @@ TEST(Rope, LegacyCollapsesPositionsThatTheCurrentRecipeKeepsApart) {
     scalar::ApplyRope(config, recipe, input.view, input.positions,
                       DenseView<std::byte>(DType::kBF16, out.data(), shape));
     const bool same = std::equal(out.begin(), out.begin() + 128, out.begin() + 3 * 128);
-    EXPECT_EQ(same, recipe.angle == StageFormat::kModel) << name;
+    EXPECT_EQ(same, recipe.operands == StageFormat::kModel) << name;
   }
 }
 
