@@ -53,6 +53,7 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
                    StageDType(recipe.operands, in.dtype),
                    StageDType(recipe.angle, in.dtype),
                    StageDType(recipe.table, in.dtype),
+                   AttentionFactor(config),
                    direction,
                    false};
   plan.stream = MayStreamRows(plan);

@@ -20,6 +20,7 @@ struct RopePlan {
   // [R/2]: what the angle's rule takes beside the position; unused where tables are given.
   std::vector<float> operands;
   DType operand, angle, table;  // what those stages round to
+  float factor;                 // of computed cos and sin
   RopeDirection direction;
   bool stream;  // results go past the caches
 

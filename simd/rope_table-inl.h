@@ -96,6 +96,8 @@ HWY_NOINLINE inline void FillTable(const RopePlan& plan, int64_t position, RopeT
       s = hn::Load(d, table.s + slot);
     } else {
       SinCos(Angle(plan, table, p, slot), s, c);
+      c = hn::Mul(c, hn::Set(d, plan.factor));
+      s = hn::Mul(s, hn::Set(d, plan.factor));
     }
     c = RoundStage(plan.table, c);
     s = RoundStage(plan.table, s);

@@ -42,7 +42,8 @@ RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe,
       recipe_(recipe),
       F_(F),
       libm_ulp_(libm_ulp),
-      operands_(AngleOperands(config, recipe, F)) {}
+      operands_(AngleOperands(config, recipe, F)),
+      factor_(AttentionFactor(config)) {}
 
 // What a libm may return where the correctly rounded result is `rounded`: the true value is within
 // half an ulp of that.
@@ -52,7 +53,8 @@ RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
   // Towards `rounded`: only f32 values within reach are results a libm may give.
   const float low = RoundToF32(rounded - reach, Rounding::kUp);
   const float high = RoundToF32(rounded + reach, Rounding::kDown);
-  return {RoundTo(table, rounded), RoundTo(table, low), RoundTo(table, high)};
+  return {RoundTo(table, rounded * factor_), RoundTo(table, low * factor_),
+          RoundTo(table, high * factor_)};
 }
 
 RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) const {

@@ -40,6 +40,7 @@ class RopeIntervals {
   DType F_;
   double libm_ulp_;
   std::vector<float> operands_;
+  float factor_;  // of cos and sin
 };
 
 }  // namespace bitanchor::exact

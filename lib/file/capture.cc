@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/file/capture_metadata.h"
@@ -113,7 +114,12 @@ Capture ReadCapture(SafetensorsFile file) {
                             spec.lse_defaults.end());
   }
   ReadTokens(capture);
-  if (capture.problem.rope) ReadRopeTables(capture.file, *capture.problem.rope);
+  if (capture.problem.rope) {
+    RopeConfig& rope = *capture.problem.rope;
+    ReadRopeTables(capture.file, rope);
+    rope.sequence_length = 1 + std::max(std::ranges::max(capture.problem.q_positions),
+                                        std::ranges::max(capture.problem.k_positions));
+  }
   Validate(capture.problem);
   return capture;
 }

@@ -38,13 +38,21 @@ constexpr std::string_view kNests[] = {"rope_parameters", "rope_scaling"};
 // What a rope type computes with besides theta and the rotary dimension.
 struct TypeRow {
   RopeType type;
-  Names fields;  // each of them required
+  Names required, optional;
 };
 const TypeRow kTypes[] = {
-    {RopeType::kDefault, {}},
-    {RopeType::kLinear, {"factor"}},
+    {RopeType::kDefault, {}, {}},
+    {RopeType::kLinear, {"factor"}, {}},
+    {RopeType::kDynamic, {"factor", "max_position_embeddings"}, {}},
+    {RopeType::kYarn,
+     {"factor", "original_max_position_embeddings"},
+     {"attention_factor", "beta_fast", "beta_slow"}},
+    {RopeType::kLongrope,
+     {"short_factor", "long_factor", "original_max_position_embeddings"},
+     {"factor", "attention_factor"}},
     {RopeType::kLlama3,
-     {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}}};
+     {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"},
+     {}}};
 
 // Numbers that change what some rope type computes. Given to a type that does not use them, they
 // say that the config means something else than it gets.
@@ -107,7 +115,8 @@ class ConfigFields {
 
   void RefuseUnusedBy(const TypeRow& row) const {
     for (const std::string_view name : kScalingFields) {
-      if (std::ranges::find(row.fields, name) != row.fields.end()) continue;
+      if (std::ranges::find(row.required, name) != row.required.end()) continue;
+      if (std::ranges::find(row.optional, name) != row.optional.end()) continue;
       for (const JsonFields& place : places_) {
         const json* const value = place.Find(name);
         if (value == nullptr) continue;
@@ -146,7 +155,7 @@ std::optional<int64_t> ReadTokens(const ConfigFields& fields, std::string_view n
 
 void ReadScaling(const ConfigFields& fields, const TypeRow& row, RopeConfig& config) {
   fields.RefuseUnusedBy(row);
-  for (const std::string_view name : row.fields) {
+  for (const std::string_view name : row.required) {
     if (fields.Has(name)) continue;
     throw InputError(fmt::format("rope.{}", name), "no value",
                      fmt::format("one, as rope_type {} needs it", Name(row.type)));
@@ -157,9 +166,30 @@ void ReadScaling(const ConfigFields& fields, const TypeRow& row, RopeConfig& con
   read_number("factor", config.factor);
   read_number("low_freq_factor", config.low_freq_factor);
   read_number("high_freq_factor", config.high_freq_factor);
+  read_number("beta_fast", config.beta_fast);
+  read_number("beta_slow", config.beta_slow);
+  if (const auto found = fields.Get(&JsonFields::Number, {"attention_factor"})) {
+    config.attention_factor = found->value;
+  }
+  const auto read_numbers = [&](std::string_view name, std::vector<double>& numbers) {
+    if (const auto found = fields.Get(&JsonFields::Numbers, {name})) numbers = found->value;
+  };
+  read_numbers("short_factor", config.short_factor);
+  read_numbers("long_factor", config.long_factor);
   const auto original_length = ReadTokens(fields, "original_max_position_embeddings");
   if (original_length) config.original_max_position_embeddings = *original_length;
-  ReadTokens(fields, "max_position_embeddings");  // no formula uses it
+  const auto length = ReadTokens(fields, "max_position_embeddings");
+  if (length) config.max_position_embeddings = *length;
+  if (row.type != RopeType::kLongrope || fields.Has("factor")) return;
+  // As Hugging Face takes it where it is absent.
+  if (length) {
+    config.factor =
+        static_cast<double>(*length) / static_cast<double>(config.original_max_position_embeddings);
+  } else if (!config.attention_factor) {
+    throw InputError(
+        "rope.factor", "no value",
+        "one, or attention_factor or max_position_embeddings, with rope_type longrope");
+  }
 }
 
 int64_t ReadRotaryDim(const ConfigFields& fields, int64_t head_dim,

@@ -29,6 +29,21 @@ Json RopeJson(const RopeConfig& rope) {
   json["pairing"] = Name(rope.pairing);
   json["recipe"] = rope.recipe;
   if (rope.type != RopeType::kDefault) json["factor"] = rope.factor;
+  if (rope.type == RopeType::kDynamic) {
+    json["max_position_embeddings"] = rope.max_position_embeddings;
+  }
+  if (rope.type == RopeType::kYarn) {
+    json["beta_fast"] = rope.beta_fast;
+    json["beta_slow"] = rope.beta_slow;
+  }
+  if (rope.type == RopeType::kLongrope) {
+    json["short_factor"] = rope.short_factor;
+    json["long_factor"] = rope.long_factor;
+  }
+  if (rope.attention_factor) json["attention_factor"] = *rope.attention_factor;
+  if (rope.type == RopeType::kYarn || rope.type == RopeType::kLongrope) {
+    json["original_max_position_embeddings"] = rope.original_max_position_embeddings;
+  }
   if (rope.type == RopeType::kLlama3) {
     json["low_freq_factor"] = rope.low_freq_factor;
     json["high_freq_factor"] = rope.high_freq_factor;

@@ -67,4 +67,14 @@ std::optional<int64_t> JsonFields::Integer(std::string_view key) const {
   return value->get<int64_t>();
 }
 
+std::optional<std::vector<double>> JsonFields::Numbers(std::string_view key) const {
+  const json* const value = Find(key);
+  if (value == nullptr) return std::nullopt;
+  const auto is_number = [](const json& element) { return element.is_number(); };
+  if (!value->is_array() || !std::ranges::all_of(*value, is_number)) {
+    throw InputError(Path(key), Describe(*value), "an array of numbers");
+  }
+  return value->get<std::vector<double>>();
+}
+
 }  // namespace bitanchor

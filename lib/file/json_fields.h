@@ -28,6 +28,7 @@ class JsonFields {
   std::optional<std::string> String(std::string_view key) const;
   std::optional<double> Number(std::string_view key) const;
   std::optional<int64_t> Integer(std::string_view key) const;
+  std::optional<std::vector<double>> Numbers(std::string_view key) const;  // an array of them
 
  private:
   const nlohmann::json& object_;

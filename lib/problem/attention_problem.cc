@@ -106,9 +106,44 @@ void CheckPositive(const char* name, double value) {
   throw InputError(name, fmt::format("{}", value), "finite and > 0 as F32");
 }
 
+void CheckAtLeast(const char* name, int64_t value, int64_t least) {
+  if (value < least) throw InputError(name, std::to_string(value), fmt::format(">= {}", least));
+}
+
+void CheckDynamic(const RopeConfig& rope) {
+  CheckAtLeast("rope.max_position_embeddings", rope.max_position_embeddings, 1);
+  CheckAtLeast("rope.rotary_dim", rope.rotary_dim, 4);  // the formula divides by R - 2
+}
+
+void CheckYarn(const RopeConfig& rope) {
+  CheckAtLeast("rope.original_max_position_embeddings", rope.original_max_position_embeddings, 1);
+  CheckPositive("rope.beta_fast", rope.beta_fast);
+  CheckPositive("rope.beta_slow", rope.beta_slow);
+  if (rope.rope_theta == 1) throw InputError("rope.rope_theta", "1", "a number whose log is not 0");
+}
+
+void CheckLongrope(const RopeConfig& rope) {
+  // Its logarithm is a divisor.
+  CheckAtLeast("rope.original_max_position_embeddings", rope.original_max_position_embeddings, 2);
+  const auto check = [&](const char* name, const std::vector<double>& factors) {
+    if (static_cast<int64_t>(factors.size()) != rope.rotary_dim / 2) {
+      throw InputError(
+          name, fmt::format("{} numbers", factors.size()),
+          fmt::format("{}, half of rotary_dim {}", rope.rotary_dim / 2, rope.rotary_dim));
+    }
+    for (const double factor : factors) CheckPositive(name, factor);
+  };
+  check("rope.short_factor", rope.short_factor);
+  check("rope.long_factor", rope.long_factor);
+}
+
 void CheckRopeScaling(const RopeConfig& rope) {
   if (rope.type == RopeType::kDefault) return;
   CheckPositive("rope.factor", rope.factor);
+  if (rope.attention_factor) CheckPositive("rope.attention_factor", *rope.attention_factor);
+  if (rope.type == RopeType::kDynamic) CheckDynamic(rope);
+  if (rope.type == RopeType::kYarn) CheckYarn(rope);
+  if (rope.type == RopeType::kLongrope) CheckLongrope(rope);
   if (rope.type != RopeType::kLlama3) return;
   CheckPositive("rope.low_freq_factor", rope.low_freq_factor);
   CheckPositive("rope.high_freq_factor", rope.high_freq_factor);
@@ -168,7 +203,14 @@ void CheckRope(const AttentionProblem& problem) {
   }
   CheckPositive("rope.rope_theta", rope.rope_theta);
   CheckRopeScaling(rope);
-  CheckRopeTables(rope, std::max(std::ranges::max(q_positions), std::ranges::max(k_positions)));
+  const int64_t last_position =
+      std::max(std::ranges::max(q_positions), std::ranges::max(k_positions));
+  CheckRopeTables(rope, last_position);
+  const bool by_length = rope.type == RopeType::kDynamic || rope.type == RopeType::kLongrope;
+  if (by_length && rope.sequence_length != last_position + 1) {
+    throw InputError("rope.sequence_length", std::to_string(rope.sequence_length),
+                     fmt::format("{}, the greatest position plus one", last_position + 1));
+  }
 }
 
 }  // namespace

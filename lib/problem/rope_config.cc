@@ -12,6 +12,12 @@ std::string_view Name(RopeType type) {
       return "default";
     case RopeType::kLinear:
       return "linear";
+    case RopeType::kDynamic:
+      return "dynamic";
+    case RopeType::kYarn:
+      return "yarn";
+    case RopeType::kLongrope:
+      return "longrope";
     case RopeType::kLlama3:
       return "llama3";
   }

@@ -1,5 +1,6 @@
 #include "lib/recipe/rope_recipe.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "lib/number/elementary.h"
@@ -67,6 +68,11 @@ constexpr RopeRecipe kRecipes[] = {
      "candle's Qwen3: f32 angles, model-dtype tables and arithmetic"},
 };
 
+// RN(pow(base, RN(2i/R))).
+float Power(float base, int64_t i, int64_t R) {
+  return number::Pow(base, static_cast<float>(2 * i) / static_cast<float>(R));
+}
+
 float BaseFrequency(float theta, int64_t i, int64_t R, InverseFrequency how) {
   const float exponent = static_cast<float>(2 * i) / static_cast<float>(R);
   switch (how) {
@@ -79,7 +85,7 @@ float BaseFrequency(float theta, int64_t i, int64_t R, InverseFrequency how) {
     case InverseFrequency::kPowerOfRatio:
       return number::Pow(number::Pow(theta, -2.0f / static_cast<float>(R)), static_cast<float>(i));
   }
-  return 1.0f / number::Pow(theta, exponent);
+  return 1.0f / Power(theta, i, R);
 }
 
 // transformers' _compute_llama3_parameters, operation by operation; `x / tensor` is torch's
@@ -98,7 +104,55 @@ float Llama3(const RopeConfig& config, float inv_freq) {
   return (1.0f - smooth) * inv_freq / factor + smooth * inv_freq;
 }
 
+// transformers' _compute_dynamic_ntk_parameters: the base, for sequences longer than the model's.
+float DynamicBase(const RopeConfig& config) {
+  const float theta = static_cast<float>(config.rope_theta);
+  if (config.sequence_length <= config.max_position_embeddings) return theta;
+  const double R = static_cast<double>(config.rotary_dim);
+  float stretch = static_cast<float>(config.factor) * static_cast<float>(config.sequence_length);
+  stretch = stretch / static_cast<float>(config.max_position_embeddings);
+  stretch = stretch - static_cast<float>(config.factor - 1);
+  return theta * number::Pow(stretch, static_cast<float>(R / (R - 2)));
+}
+
+// transformers' _compute_yarn_parameters. The bounds are f64 and then whole numbers.
+float Yarn(const RopeConfig& config, float power, int64_t i) {
+  const double R = static_cast<double>(config.rotary_dim);
+  const double old_len = static_cast<double>(config.original_max_position_embeddings);
+  const auto correction_dim = [&](double rotations) {
+    const double turns = number::LogF64(old_len / (rotations * 2 * 3.141592653589793));
+    return R * turns / (2 * number::LogF64(config.rope_theta));
+  };
+  const double low = std::max(std::floor(correction_dim(config.beta_fast)), 0.0);
+  double high = std::min(std::ceil(correction_dim(config.beta_slow)), R - 1);
+  if (low == high) high += 0.001;
+  const float extrapolated = 1.0f / power;
+  const float interpolated = 1.0f / (static_cast<float>(config.factor) * power);
+  const float ramp =
+      (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
+  const float keep = 1.0f - std::clamp(ramp, 0.0f, 1.0f);
+  return interpolated * (1.0f - keep) + extrapolated * keep;
+}
+
+// transformers' _compute_longrope_parameters.
+float Longrope(const RopeConfig& config, float power, int64_t i) {
+  const bool longer = config.sequence_length > config.original_max_position_embeddings;
+  return 1.0f /
+         (static_cast<float>((longer ? config.long_factor : config.short_factor)[i]) * power);
+}
+
 }  // namespace
+
+float AttentionFactor(const RopeConfig& config) {
+  const bool has_one = config.type == RopeType::kYarn || config.type == RopeType::kLongrope;
+  if (!has_one) return 1;
+  if (config.attention_factor) return static_cast<float>(*config.attention_factor);
+  if (config.factor <= 1) return 1;
+  const double log_factor = number::LogF64(config.factor);
+  if (config.type == RopeType::kYarn) return static_cast<float>(0.1 * log_factor + 1.0);
+  const double old_len = static_cast<double>(config.original_max_position_embeddings);
+  return static_cast<float>(std::sqrt(1 + log_factor / number::LogF64(old_len)));
+}
 
 std::span<const RopeRecipe> RopeRecipes() { return kRecipes; }
 
@@ -119,15 +173,25 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
   if (!config.inv_freq.empty()) return config.inv_freq;
   const FloatEnvironment environment;
   const int64_t R = config.rotary_dim;
+  const float theta = static_cast<float>(config.rope_theta);
   std::vector<float> inv_freq(R / 2);
   for (int64_t i = 0; i < R / 2; ++i) {
-    const float base = BaseFrequency(static_cast<float>(config.rope_theta), i, R, recipe.inverse);
+    const float base = BaseFrequency(theta, i, R, recipe.inverse);
     switch (config.type) {
       case RopeType::kDefault:
         inv_freq[i] = base;
         break;
       case RopeType::kLinear:
         inv_freq[i] = base / static_cast<float>(config.factor);
+        break;
+      case RopeType::kDynamic:
+        inv_freq[i] = 1.0f / Power(DynamicBase(config), i, R);
+        break;
+      case RopeType::kYarn:
+        inv_freq[i] = Yarn(config, Power(theta, i, R), i);
+        break;
+      case RopeType::kLongrope:
+        inv_freq[i] = Longrope(config, Power(theta, i, R), i);
         break;
       case RopeType::kLlama3:
         inv_freq[i] = Llama3(config, base);
@@ -144,9 +208,8 @@ std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& rec
     const int64_t R = config.rotary_dim;
     const bool computed = config.inv_freq.empty() && config.type == RopeType::kDefault;
     for (int64_t i = 0; i < R / 2; ++i) {
-      operands[i] = computed ? number::Pow(static_cast<float>(config.rope_theta),
-                                           static_cast<float>(2 * i) / static_cast<float>(R))
-                             : 1.0f / operands[i];
+      operands[i] =
+          computed ? Power(static_cast<float>(config.rope_theta), i, R) : 1.0f / operands[i];
     }
   }
   for (float& x : operands) {

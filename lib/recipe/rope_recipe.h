@@ -59,9 +59,14 @@ const RopeRecipe* FindRopeRecipe(std::string_view name);  // nullptr: no such re
 std::vector<std::string_view> RopeRecipeNames();
 
 // The R/2 inverse frequencies of config under recipe, in f32, rope type applied in the order in
-// which Hugging Face transformers evaluates it (modeling_rope_utils.py; linear divides, llama3
-// interpolates); config.inv_freq where given. Not yet rounded to F.
+// which Hugging Face transformers evaluates it (modeling_rope_utils.py; dynamic, yarn and longrope
+// start from RN(pow(theta, RN(2i/R))) whatever the recipe); config.inv_freq where given. Not yet
+// rounded to F.
 std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe& recipe);
+
+// What computed cos and sin are multiplied with in f32 before the table stage rounds them: 1 but
+// for yarn and longrope.
+float AttentionFactor(const RopeConfig& config);
 
 // What the recipe's rule takes beside the position: inverse frequencies or timescales, rounded as
 // its operands are; F is q's dtype.

@@ -29,7 +29,9 @@ CosSin Table(const RopeConfig& config, const RopeRecipe& recipe, DType F,
   // A product of two F values is exact; others are f32's.
   if (recipe.operands == StageFormat::kF32) angle = static_cast<float>(angle);
   const float x = RoundStage(recipe.angle, F, angle);
-  return {RoundStage(recipe.table, F, number::Cos(x)), RoundStage(recipe.table, F, number::Sin(x))};
+  const float factor = AttentionFactor(config);
+  return {RoundStage(recipe.table, F, number::Cos(x) * factor),
+          RoundStage(recipe.table, F, number::Sin(x) * factor)};
 }
 
 struct Pair {

@@ -50,6 +50,14 @@ RopeConfig Config(const RopeRecipe& recipe, RopeType type, RopePairing pairing, 
   config.rotary_dim = R;
   config.rope_theta = type == RopeType::kLlama3 ? 500000 : 10000;
   config.factor = 8;
+  // Of yarn, longrope and dynamic: positions reach far beyond these.
+  config.max_position_embeddings = 4096;
+  if (type != RopeType::kLlama3) config.original_max_position_embeddings = 4096;
+  config.sequence_length = 131072;
+  for (int64_t i = 0; i < R / 2; ++i) {
+    config.short_factor.push_back(1 + 0.01 * static_cast<double>(i));
+    config.long_factor.push_back(1 + 0.37 * static_cast<double>(i));
+  }
   return config;
 }
 
@@ -137,6 +145,15 @@ void AddRopeCases(std::vector<Case>& cases) {
         }
       }
       AddGiven(cases, recipe, dtype);
+    }
+  }
+  for (const char* name : {"hf-llama", "hf-olmo2", "gemma-jax"}) {
+    const RopeRecipe& recipe = *FindRopeRecipe(name);
+    for (const RopeType type : {RopeType::kDynamic, RopeType::kYarn, RopeType::kLongrope}) {
+      for (const DType dtype : kDTypes) {
+        Add(cases, fmt::format("rope/{}/{}/{}", recipe.name, DTypeName(dtype), Name(type)),
+            Config(recipe, type, recipe.pairing, 40), recipe, dtype, 47);
+      }
     }
   }
   for (const RopeRecipe& recipe : RopeRecipes()) {

@@ -151,11 +151,25 @@ TEST(CaptureMetadata, RefusesRopeAndNamesTheField) {
       {R"("rotary_dim": 8.0)", "rope.rotary_dim: got 8.0, want an integer"},
       {R"("pairing": "halves")", "rope.pairing: got \"halves\", want half or interleaved"},
       {R"("pairing": true)", "rope.pairing: got true, want a string"},
+      {R"("rope_type": "ntk", "factor": 4.0)",
+       "rope.rope_type: got \"ntk\", want one of default, linear, dynamic, yarn, longrope, llama3"},
       {R"("rope_type": "yarn", "factor": 4.0)",
-       "rope.rope_type: got \"yarn\", want one of default, linear, llama3"},
-      {R"("type": "dynamic")", "rope.type: got \"dynamic\", want one of default, linear, llama3"},
+       "rope.original_max_position_embeddings: got no value, want one, as rope_type yarn needs it"},
+      {R"("rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32,
+          "long_factor": [1])",
+       "rope.long_factor: got an array, want no such field with rope_type yarn"},
+      {R"("type": "dynamic", "factor": 2.0)",
+       "rope.max_position_embeddings: got no value, want one, as rope_type dynamic needs it"},
       {R"("rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1]})",
-       "rope.rope_scaling.type: got \"longrope\", want one of default, linear, llama3"},
+       "rope.original_max_position_embeddings: got no value, want one, as rope_type longrope needs "
+       "it"},
+      {R"("rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1]},
+          "original_max_position_embeddings": 4096)",
+       "rope.factor: got no value, want one, or attention_factor or max_position_embeddings, with "
+       "rope_type longrope"},
+      {R"("type": "longrope", "factor": 2, "short_factor": [1, "2"], "long_factor": [1],
+          "original_max_position_embeddings": 4096)",
+       "rope.short_factor: got an array, want an array of numbers"},
       {R"("rope_type": "linear", "type": "llama3")",
        "rope.type: got \"llama3\", want \"linear\", as rope.rope_type says"},
       {R"("rope_type": "linear")",
@@ -280,6 +294,32 @@ TEST(CaptureMetadata, ReadsRopeAsConfigsHaveIt) {
   const RopeConfig linear = ReadRope(R"("rope_scaling": {"type": "linear", "factor": 2.5})");
   EXPECT_EQ(linear.type, RopeType::kLinear);
   EXPECT_EQ(linear.factor, 2.5);
+  // Qwen2.5's README, Phi-3's config and Llama 2's long variants.
+  const RopeConfig yarn = ReadRope(R"("max_position_embeddings": 32768, "rope_scaling": {
+      "factor": 4.0, "original_max_position_embeddings": 32768, "type": "yarn"})");
+  EXPECT_EQ(yarn.type, RopeType::kYarn);
+  EXPECT_EQ(yarn.factor, 4.0);
+  EXPECT_EQ(yarn.original_max_position_embeddings, 32768);
+  EXPECT_EQ(yarn.beta_fast, 32.0);
+  EXPECT_EQ(yarn.beta_slow, 1.0);
+  EXPECT_FALSE(yarn.attention_factor);
+  const RopeConfig given = ReadRope(R"("rope_parameters": {"rope_type": "yarn", "factor": 4,
+      "original_max_position_embeddings": 4096, "attention_factor": 0.5, "beta_fast": 16,
+      "beta_slow": 2})");
+  EXPECT_EQ(given.attention_factor, 0.5);
+  EXPECT_EQ(given.beta_fast, 16.0);
+  EXPECT_EQ(given.beta_slow, 2.0);
+  const RopeConfig longrope = ReadRope(R"("max_position_embeddings": 131072,
+      "original_max_position_embeddings": 4096, "rope_scaling": {"type": "longrope",
+      "short_factor": [1, 1.25], "long_factor": [2, 64.5]})");
+  EXPECT_EQ(longrope.type, RopeType::kLongrope);
+  EXPECT_EQ(longrope.factor, 32.0);  // the ratio of the two lengths
+  EXPECT_EQ(longrope.short_factor, (std::vector<double>{1, 1.25}));
+  EXPECT_EQ(longrope.long_factor, (std::vector<double>{2, 64.5}));
+  const RopeConfig dynamic = ReadRope(R"("max_position_embeddings": 4096, "rope_scaling": {
+      "type": "dynamic", "factor": 2.0})");
+  EXPECT_EQ(dynamic.type, RopeType::kDynamic);
+  EXPECT_EQ(dynamic.max_position_embeddings, 4096);
   EXPECT_EQ(ReadRope(R"("rope_scaling": null, "rope_parameters": null)").type, RopeType::kDefault);
   EXPECT_EQ(ReadRope(R"("rope_scaling": {"rope_type": "default"})").type, RopeType::kDefault);
 }

@@ -223,6 +223,48 @@ TEST(Validate, RopeNumbers) {
                 "rope.original_max_position_embeddings", "0", ">= 1");
 }
 
+TEST(Validate, RopeTypesByLengthAndYarn) {
+  const auto with = [](RopeType type, const Change& change) {
+    return [type, change](auto& p) {
+      RopeConfig& rope = *p.rope;
+      rope.type = type;
+      rope.factor = 2;
+      rope.max_position_embeddings = 4096;
+      rope.short_factor = rope.long_factor = {1, 2, 3};
+      rope.sequence_length = 4;  // positions run to 3
+      change(p);
+    };
+  };
+  const auto nothing = [](auto&) {};
+  for (const RopeType type : {RopeType::kDynamic, RopeType::kYarn, RopeType::kLongrope}) {
+    const std::string name(Name(type));
+    Accept(name.c_str(), with(type, nothing));
+    Refuse(with(type, [](auto& p) { p.rope->attention_factor = 0; }), "rope.attention_factor", "0",
+           "finite and > 0 as F32");
+  }
+  for (const RopeType type : {RopeType::kDynamic, RopeType::kLongrope}) {
+    Refuse(with(type, [](auto& p) { p.rope->sequence_length = 5; }), "rope.sequence_length", "5",
+           "4, the greatest position plus one");
+  }
+  Refuse(with(RopeType::kDynamic, [](auto& p) { p.rope->max_position_embeddings = 0; }),
+         "rope.max_position_embeddings", "0", ">= 1");
+  Refuse(with(RopeType::kDynamic, [](auto& p) { p.rope->rotary_dim = 2; }), "rope.rotary_dim", "2",
+         ">= 4");
+  Refuse(with(RopeType::kYarn, [](auto& p) { p.rope->beta_slow = 0; }), "rope.beta_slow", "0",
+         "finite and > 0 as F32");
+  Refuse(with(RopeType::kYarn, [](auto& p) { p.rope->rope_theta = 1; }), "rope.rope_theta", "1",
+         "a number whose log is not 0");
+  Refuse(with(RopeType::kLongrope,
+              [](auto& p) {
+                p.rope->long_factor = {1, 2};
+              }),
+         "rope.long_factor", "2 numbers", "3, half of rotary_dim 6");
+  Refuse(with(RopeType::kLongrope, [](auto& p) { p.rope->short_factor[1] = -1; }),
+         "rope.short_factor", "-1", "finite and > 0 as F32");
+  Refuse(with(RopeType::kLongrope, [](auto& p) { p.rope->original_max_position_embeddings = 1; }),
+         "rope.original_max_position_embeddings", "1", ">= 2");
+}
+
 TEST(Validate, RopeTables) {
   Refuse([](auto& p) { p.rope->inv_freq.pop_back(); }, "inv_freq", "2 numbers",
          "3, half of rotary_dim 6");

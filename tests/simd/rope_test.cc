@@ -47,6 +47,10 @@ RopeConfig Config(const RopeRecipe& recipe, RopeType type, RopePairing pairing, 
   config.rotary_dim = R;
   config.rope_theta = type == RopeType::kLlama3 ? 500000 : 10000;
   config.factor = 8;
+  config.max_position_embeddings = 4096;
+  config.sequence_length = 131072;
+  config.short_factor.assign(R / 2, 1.5);
+  config.long_factor.assign(R / 2, 3.25);
   return config;
 }
 
@@ -54,7 +58,8 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
   int64_t pinned = 0, elements = 0;
   for (const RopeRecipe& recipe : RopeRecipes()) {
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
-      for (const RopeType type : {RopeType::kDefault, RopeType::kLinear, RopeType::kLlama3}) {
+      for (const RopeType type : {RopeType::kDefault, RopeType::kLinear, RopeType::kLlama3,
+                                  RopeType::kDynamic, RopeType::kYarn, RopeType::kLongrope}) {
         for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
           const Values values =
               pairing == RopePairing::kHalf ? Values::kNormal : Values::kSubnormal;
