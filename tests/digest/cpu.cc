@@ -36,6 +36,8 @@ std::string FeatureThisCpuLacks(const std::string& target) {
   if (target == "AVX3_BF16" || target == "AVX3_ZEN4" || target == "AVX3_SPR") {
     BITANCHOR_LACKS("avx512bf16");
   }
+  // Highway gives this one to AMD's CPUs alone.
+  if (target == "AVX3_ZEN4" && !__builtin_cpu_is("amd")) return "AMD's name";
   return "";
 }
 
