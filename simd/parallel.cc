@@ -4,6 +4,7 @@
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
+#include <atomic>
 #include <mutex>
 #include <thread>
 
@@ -39,15 +40,17 @@ void ParallelFor(const EngineOptions& options, int64_t tasks,
   const tbb::global_control control(tbb::global_control::max_allowed_parallelism,
                                     static_cast<size_t>(workers));
   tbb::task_arena arena(workers);
-  arena.execute([&] {
-    tbb::parallel_for(tbb::blocked_range<int64_t>(0, tasks, 1),
-                      [&](const tbb::blocked_range<int64_t>& range) {
-                        const int worker = tbb::this_task_arena::current_thread_index();
-                        for (int64_t task = range.begin(); task < range.end(); ++task) {
-                          run(task, worker);
-                        }
-                      });
-  });
+  std::atomic<int64_t> next{0};
+  const auto work = [&](int) {
+    const int worker = tbb::this_task_arena::current_thread_index();
+    try {
+      for (int64_t task; (task = next.fetch_add(1)) < tasks;) run(task, worker);
+    } catch (...) {
+      next = tasks;
+      throw;
+    }
+  };
+  arena.execute([&] { tbb::parallel_for(0, workers, work, tbb::simple_partitioner()); });
 }
 
 }  // namespace bitanchor::simd
