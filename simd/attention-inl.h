@@ -57,6 +57,7 @@ class ForwardBlock {
         geometry_(plan.geometry),
         plain_(plain),
         groups_(scratch.groups),
+        chunks_(groups_),
         D_(problem_.shape.D),
         dims_(geometry_.dims),
         b_(b),
@@ -80,16 +81,8 @@ class ForwardBlock {
 
   static int64_t ScoresSize(const KeyGroups& groups) { return (groups.Rows() + 1) * Q(); }
 
-  // The next chunk, if it lies in this key block: call in ascending order of key blocks, once in
-  // each pass. nullptr: no query of this block sees anything there.
-  const KeyChunk* NextChunk(int64_t key_block) {
-    const bool here = next_ < groups_.chunks.size() && groups_.chunks[next_].key_block == key_block;
-    return here ? &groups_.chunks[next_++] : nullptr;
-  }
-  bool SeesKeyBlock(int64_t key_block) const {
-    return next_ < groups_.chunks.size() && groups_.chunks[next_].key_block == key_block;
-  }
-  void Rewind() { next_ = 0; }
+  // Goes through the key blocks once in each pass.
+  ChunkCursor& Chunks() { return chunks_; }
 
   // How often a key block that every query sees calls RowsAhead::Next in each pass.
   static int64_t ScoreSteps(const PackGeometry& geometry) {
@@ -168,7 +161,7 @@ class ForwardBlock {
   }
 
  private:
-  static size_t Q() { return kVectors * hn::Lanes(F32Tag()); }
+  static size_t Q() { return TileLanes(); }
   size_t RowStride() const { return dims_ + 4; }
   bool PairsInScores() const { return geometry_.k_format == PackFormat::kPairs; }
   bool PairsInOutput() const { return geometry_.v_format == PackFormat::kPairs; }
@@ -391,16 +384,16 @@ class ForwardBlock {
   const PackGeometry& geometry_;
   AlignedBuffer<float>& plain_;
   const KeyGroups& groups_;
+  ChunkCursor chunks_;
   const int64_t D_, dims_, b_, h_, key_head_, q0_, nq_;
   float *q_, *t_, *rows_, *o_, *m_, *l_;
   uint32_t* q_pairs_;
-  size_t next_ = 0;         // chunk of groups_
   bool q_loaded_ = false;   // q_ holds the queries in f32
   bool o_by_pairs_ = true;  // no sum of o has left the pairs yet
   MagnitudeRange q_range_;
 };
 
-int64_t AttentionQueryBlock() { return kVectors * hn::Lanes(F32Tag()); }
+int64_t AttentionQueryBlock() { return TileLanes(); }
 
 // The task's query blocks all read key head `key_head` of batch b; scratch.blocks[n].groups are
 // those of blocks[n].
@@ -422,7 +415,7 @@ void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head
   float* memory = scratch.packs.Reserve(std::max(geometry.KWords(), geometry.VWords()));
   // While a key block is worked on, the next one that some query sees is asked for.
   const auto next_seen = [&](int64_t key_block) {
-    const auto sees = [&](const ForwardBlock& block) { return block.SeesKeyBlock(key_block); };
+    const auto sees = [&](ForwardBlock& block) { return block.Chunks().Sees(key_block); };
     while (key_block < plan.KeyBlocks() && std::none_of(forward.begin(), forward.end(), sees)) {
       ++key_block;
     }
@@ -439,7 +432,9 @@ void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head
       PackKeyBlock(plan.problem, geometry, b, key_head, key_block, packed);
       work.clear();
       for (ForwardBlock& block : forward) {
-        if (const KeyChunk* chunk = block.NextChunk(key_block)) work.emplace_back(&block, chunk);
+        if (const KeyChunk* chunk = block.Chunks().Next(key_block)) {
+          work.emplace_back(&block, chunk);
+        }
       }
       next = next_seen(key_block + 1);
       ahead.Begin(next * block_keys, (next + 1) * block_keys);
@@ -453,7 +448,7 @@ void AttentionForwardTask(const AttentionPlan& plan, int64_t b, int64_t key_head
         }
       }
     }
-    for (ForwardBlock& block : forward) block.Rewind();
+    for (ForwardBlock& block : forward) block.Chunks().Rewind();
   }
   for (ForwardBlock& block : forward) block.Store(out);
 }

@@ -17,20 +17,21 @@ HWY_EXPORT(AttentionQueryBlock);
 HWY_EXPORT(AttentionForwardTask);
 HWY_EXPORT(AttentionDecodeTask);
 
+int64_t BlockQueries(const EngineOptions& options) {
+  return BITANCHOR_DISPATCH(AttentionQueryBlock, options.target)();
+}
+
 namespace {
 
-// Queries of a task's blocks: they share packed keys, and each block has its scores in memory, all
-// together within the bound unless one block's are more.
-constexpr int64_t kMostQueries = 192;
+// Scores of a task's blocks, all together, unless one block's are more.
 constexpr int64_t kScores_bytes = int64_t{16} << 20;
 
 PackGeometry Geometry(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const EngineOptions& options) {
   const bool pairs = problem.dtype == DType::kBF16 && UsesBF16Dot(options.target);
   const bool v_pairs = pairs && recipe.weights == WeightRounding::kBF16;
-  const int64_t keys = (options.key_block + kGroupKeys - 1) / kGroupKeys * kGroupKeys;
   return {problem.shape, pairs ? PackFormat::kPairs : PackFormat::kF32,
-          v_pairs ? PackFormat::kPairs : PackFormat::kF32, keys};
+          v_pairs ? PackFormat::kPairs : PackFormat::kF32, BlockKeys(options)};
 }
 
 // Queries up to which lanes are better spent on keys.
@@ -66,7 +67,7 @@ void Forward(const AttentionProblem& problem, const AttentionRecipe& recipe,
   const AttentionShape& shape = problem.shape;
   const AttentionPlan plan{problem, recipe, Geometry(problem, recipe, options)};
   if (shape.Sq <= kMostDecodeQueries) return Decode(plan, options, out);
-  const int64_t block_q = BITANCHOR_DISPATCH(AttentionQueryBlock, options.target)();
+  const int64_t block_q = BlockQueries(options);
   const BlockClassifier classifier(problem.mask, block_q, plan.geometry.block_keys);
   const int64_t q_blocks = classifier.QueryBlocks(), group = shape.Hq / shape.Hkv;
 
@@ -76,7 +77,7 @@ void Forward(const AttentionProblem& problem, const AttentionRecipe& recipe,
   const int64_t at_once =
       std::clamp<int64_t>(std::min(kScores_bytes / (4 * block_q * shape.Skv),
                                    blocks * heads / (4 * int64_t{Workers(options)})),
-                          1, std::max<int64_t>(kMostQueries / block_q, 1));
+                          1, std::max<int64_t>(kMostTaskQueries / block_q, 1));
   const int64_t head_tasks = (blocks + at_once - 1) / at_once;
   std::vector<AttentionScratch> scratch(Workers(options));
   ParallelFor(options, heads * head_tasks, [&](int64_t task, int worker) {

@@ -51,9 +51,10 @@ class BackwardBlock {
       : plan_(plan),
         problem_(plan.problem),
         groups_(scratch.groups),
+        chunks_(groups_),
         D_(problem_.shape.D),
         dims_(plan.geometry.dims),
-        columns_(BackwardColumns(D_)),
+        columns_(plan.sums.columns),
         b_(b),
         h_(block.h),
         q0_(block.q0),
@@ -79,11 +80,7 @@ class BackwardBlock {
     std::fill(dq_, dq_ + dims_ * Q, 0.0f);
   }
 
-  // The next chunk, if it lies in this key block; nullptr: no query sees anything there.
-  const KeyChunk* NextChunk(int64_t key_block) {
-    const bool here = next_ < groups_.chunks.size() && groups_.chunks[next_].key_block == key_block;
-    return here ? &groups_.chunks[next_++] : nullptr;
-  }
+  ChunkCursor& Chunks() { return chunks_; }
 
   // Steps 1 to 3.
   void ComputeScores(const KeyChunk& chunk, const BackwardPack& pack) {
@@ -114,29 +111,11 @@ class BackwardBlock {
   void AddKeyGradients(const KeyChunk& chunk, float* dk, float* dv, int64_t column_stride) const {
     ForRuns(groups_, chunk, [&](int64_t first, int64_t last, bool masked) HWY_ATTR {
       const int64_t rows = (last - first) * kGroupKeys, row = RowOf(first);
+      const uint64_t* seen = masked ? &groups_.lanes[Group(first).lanes] : nullptr;
       for (int64_t column = 0; column < columns_; ++column) {
-        const float *lanes_v = dout_columns_ + column * Q() * Q(),
-                    *lanes_k = q_columns_ + column * Q() * Q();
-        float* sums_v = dv + column * column_stride + row * Q();
-        float* sums_k = dk + column * column_stride + row * Q();
-        const float *w = t_ + row * Q(), *g = g_ + row * Q();
-        if (masked) {
-          const uint64_t* seen = &groups_.lanes[Group(first).lanes];
-          for (int64_t n = 0; n < rows; ++n) {
-            RowRuns(seen[n], lanes_v, w + n * Q(), sums_v + n * Q());
-            RowRuns(seen[n], lanes_k, g + n * Q(), sums_k + n * Q());
-          }
-          continue;
-        }
-        constexpr int64_t kRows = kTile;
-        for (int64_t n = 0; n < rows; n += kRows) {
-          RowTileFromMemory<F32Multiply>(TileSequence(), lanes_v, w + n * Q(), Q(), nq_,
-                                         sums_v + n * Q());
-        }
-        for (int64_t n = 0; n < rows; n += kRows) {
-          RowTileFromMemory<F32Multiply>(TileSequence(), lanes_k, g + n * Q(), Q(), nq_,
-                                         sums_k + n * Q());
-        }
+        const int64_t lanes = column * Q() * Q(), sums = column * column_stride + row * Q();
+        AddRows(rows, seen, dout_columns_ + lanes, t_ + row * Q(), dv + sums);
+        AddRows(rows, seen, q_columns_ + lanes, g_ + row * Q(), dk + sums);
       }
     });
   }
@@ -154,8 +133,7 @@ class BackwardBlock {
   }
 
  private:
-  static int64_t Q() { return kVectors * hn::Lanes(F32Tag()); }
-  static int64_t BackwardColumns(int64_t D) { return (D + Q() - 1) / Q(); }
+  static int64_t Q() { return TileLanes(); }
   int64_t RowStride() const { return dims_ + 4; }
   const KeyGroup& Group(int64_t group) const { return groups_.groups[group]; }
   int64_t RowOf(int64_t group) const { return Group(group).key % plan_.geometry.block_keys; }
@@ -212,31 +190,37 @@ class BackwardBlock {
     }
   }
 
-  // One row of sums over the runs of queries that see it.
-  void RowRuns(uint64_t seen, const float* lanes, const float* words, float* sums) const {
-    if (nq_ < 64) seen &= (uint64_t{1} << nq_) - 1;
-    while (seen != 0) {
-      const int begin = std::countr_zero(seen), count = std::countr_one(seen >> begin);
-      RowTileFromMemory<F32Multiply>(std::make_index_sequence<kVectors>(), lanes + begin * Q(),
-                                     words + begin, 0, count, sums);
-      if (begin + count >= 64) return;
-      seen &= ~uint64_t{0} << (begin + count);
+  // sums[row][W] of one column advance over the block's queries, lanes [Q][W] and words [row][Q].
+  // seen: the queries that see each row, or null where all do.
+  HWY_INLINE void AddRows(int64_t rows, const uint64_t* seen, const float* lanes,
+                          const float* words, float* sums) const {
+    if (seen == nullptr) {
+      for (int64_t n = 0; n < rows; n += static_cast<int64_t>(kTile)) {
+        RowTileFromMemory<F32Multiply>(TileSequence(), lanes, words + n * Q(), Q(), nq_,
+                                       sums + n * Q());
+      }
+      return;
+    }
+    const uint64_t queries = nq_ < 64 ? (uint64_t{1} << nq_) - 1 : kAllLanes;
+    for (int64_t n = 0; n < rows; ++n, words += Q(), sums += Q()) {
+      ForRunsOfBits(seen[n] & queries, [&](int begin, int count) HWY_ATTR {
+        RowTileFromMemory<F32Multiply>(std::make_index_sequence<kVectors>(), lanes + begin * Q(),
+                                       words + begin, 0, count, sums);
+      });
     }
   }
 
   const BackwardPlan& plan_;
   const AttentionProblem& problem_;
   const KeyGroups& groups_;
+  ChunkCursor chunks_;
   const int64_t D_, dims_, columns_, b_, h_, q0_, nq_;
   float *q_, *dout_, *dq_, *q_columns_, *dout_columns_, *m_, *l_, *delta_, *t_, *g_, *rows_;
-  size_t next_ = 0;  // chunk of groups_
 };
 
-int64_t BackwardQueryBlock() { return kVectors * hn::Lanes(F32Tag()); }
-
 // The task's blocks are of one head, ascending; scratch.blocks[n].groups are those of blocks[n].
-// False: another task failed, and this one has given up.
-bool AttentionBackwardTask(const BackwardPlan& plan, int64_t b, std::span<const QueryBlock> blocks,
+// Gives up where another task failed.
+void AttentionBackwardTask(const BackwardPlan& plan, int64_t b, std::span<const QueryBlock> blocks,
                            KeyBlockTurns& turns, int64_t task, BackwardTaskScratch& scratch,
                            const MutableTensorView& dq) {
   const PackGeometry& geometry = plan.geometry;
@@ -255,7 +239,7 @@ bool AttentionBackwardTask(const BackwardPlan& plan, int64_t b, std::span<const 
   for (int64_t key_block = 0; key_block < sums.key_blocks; ++key_block) {
     work.clear();
     for (BackwardBlock& block : backward) {
-      if (const KeyChunk* chunk = block.NextChunk(key_block)) work.emplace_back(&block, chunk);
+      if (const KeyChunk* chunk = block.Chunks().Next(key_block)) work.emplace_back(&block, chunk);
     }
     if (work.empty()) continue;
     const int64_t key = key_block * block_keys;
@@ -267,14 +251,13 @@ bool AttentionBackwardTask(const BackwardPlan& plan, int64_t b, std::span<const 
     bool mine = false;
     for (const auto& [block, chunk] : work) {
       block->ComputeScores(*chunk, pack);
-      if (!mine && !turns.Await(task, key_block)) return false;
+      if (!mine && !turns.Await(task, key_block)) return;
       mine = true;
       block->AddKeyGradients(*chunk, sums.dk + at, sums.dv + at, sums.column_size);
     }
     turns.Pass(task, key_block);
   }
   for (BackwardBlock& block : backward) block.StoreQueryGradients(dq);
-  return true;
 }
 
 // dk and dv of keys [first, last), from their sums.
@@ -282,24 +265,22 @@ void StoreKeyGradients(const BackwardPlan& plan, int64_t b, int64_t first, int64
                        const AttentionGradients& out) {
   const F32Tag d;
   const AttentionShape& shape = plan.problem.shape;
-  const int64_t W = BackwardQueryBlock();
-  const F32 scale = hn::Set(d, plan.problem.softmax_scale);
-  HWY_ALIGN float row[kMaxHeadDim + 4 * kMaxLanes];
+  const int64_t W = TileLanes();
+  const auto store = [&](const float* sums, float scale, int64_t key_head, int64_t j,
+                         const MutableTensorView& to) HWY_ATTR {
+    HWY_ALIGN float row[kMaxHeadDim + kVectors * kMaxLanes];
+    sums += plan.sums.At(b, key_head, j);
+    for (int64_t i = 0; i < shape.D; i += W, sums += plan.sums.column_size) {
+      for (int64_t n = 0; n < W; n += hn::Lanes(d)) {
+        hn::StoreU(hn::Mul(hn::Set(d, scale), hn::Load(d, sums + n)), d, row + i + n);
+      }
+    }
+    StoreRow(to.dtype, row, shape.D, to.Row(b, j, key_head));
+  };
   for (int64_t key_head = 0; key_head < shape.Hkv; ++key_head) {
     for (int64_t j = first; j < last; ++j) {
-      const int64_t at = plan.sums.At(b, key_head, j);
-      for (int64_t i = 0; i < shape.D; i += W) {
-        const float* sums = plan.sums.dk + at + i / W * plan.sums.column_size;
-        for (int64_t n = 0; n < W; n += hn::Lanes(d)) {
-          hn::Store(hn::Mul(scale, hn::Load(d, sums + n)), d, row + i + n);
-        }
-      }
-      StoreRow(out.dk.dtype, row, shape.D, out.dk.Row(b, j, key_head));
-      for (int64_t i = 0; i < shape.D; i += W) {
-        const float* sums = plan.sums.dv + at + i / W * plan.sums.column_size;
-        std::copy(sums, sums + W, row + i);
-      }
-      StoreRow(out.dv.dtype, row, shape.D, out.dv.Row(b, j, key_head));
+      store(plan.sums.dk, plan.problem.softmax_scale, key_head, j, out.dk);
+      store(plan.sums.dv, 1.0f, key_head, j, out.dv);
     }
   }
 }

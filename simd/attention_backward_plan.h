@@ -39,16 +39,16 @@ struct BackwardPlan {
 };
 
 // Whose turn it is to add to a key block's gradients: tasks of one key head add in the order of
-// their numbers. A task waits only for tasks with lower numbers. If tasks are begun in ascending
-// order, the lowest unfinished one therefore never waits, and all get done on any number of
+// their numbers. A task waits only for tasks with lower numbers. ParallelFor begins tasks in
+// ascending order, so the lowest unfinished one never waits, and all get done on any number of
 // threads.
 class KeyBlockTurns {
  public:
-  // visits[task of a key head]: the key blocks that it adds to, ascending.
-  KeyBlockTurns(int64_t key_heads, int64_t key_blocks,
+  // visits[task of a query head]: the key blocks that it adds to, the same for every head.
+  KeyBlockTurns(int64_t key_heads, int64_t heads_each, int64_t key_blocks,
                 const std::vector<std::vector<int64_t>>& visits);
 
-  // Tasks are numbered on through the key heads. False: Fail was called.
+  // Tasks are numbered on through the query heads. False: Fail was called.
   bool Await(int64_t task, int64_t key_block);
   void Pass(int64_t task, int64_t key_block);
   // A task will not come to its end: nobody waits any longer.
@@ -58,8 +58,9 @@ class KeyBlockTurns {
   int64_t Before(int64_t task, int64_t key_block) const;
   std::atomic<int64_t>& Turn(int64_t task, int64_t key_block);
 
-  const int64_t key_blocks_, tasks_, key_heads_;  // tasks_: of one key head
-  std::vector<int32_t> before_;  // [task][key block]: how many tasks add there first
+  const int64_t key_blocks_, key_heads_, heads_each_, tasks_;  // tasks_: of one query head
+  // [task][key block]: how many of its head add there first; last of all, how many ever do.
+  std::vector<int32_t> before_;
   std::unique_ptr<std::atomic<int64_t>[]> turns_;  // [key head][key block]: how many have
 };
 

@@ -6,6 +6,8 @@
 
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/attention_recipe.h"
+#include "simd/key_groups.h"
+#include "simd/options.h"
 #include "simd/packs.h"
 
 namespace bitanchor::simd {
@@ -19,6 +21,15 @@ struct AttentionPlan {
     return (problem.shape.Skv + geometry.block_keys - 1) / geometry.block_keys;
   }
 };
+
+// Queries of a task's blocks, which share packed keys.
+constexpr int64_t kMostTaskQueries = 192;
+
+// Keys of a key block, and queries of a block on the target that runs.
+inline int64_t BlockKeys(const EngineOptions& options) {
+  return (options.key_block + kGroupKeys - 1) / kGroupKeys * kGroupKeys;
+}
+int64_t BlockQueries(const EngineOptions& options);
 
 // Where a forward pass writes; null: not wanted.
 struct ForwardOutputs {

@@ -165,7 +165,7 @@ class DecodeHead {
     return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
   }
   int64_t Bundles() const { return (rows_ + kBundle - 1) / kBundle; }
-  static int64_t W() { return static_cast<int64_t>(kVectors * hn::Lanes(F32Tag())); }
+  static int64_t W() { return TileLanes(); }
   int64_t RowStride() const { return D_ + 4; }
   int64_t Head(int64_t row) const { return key_head_ * group_ + (first_row_ + row) / Sq_; }
   int64_t Query(int64_t row) const { return (first_row_ + row) % Sq_; }
@@ -347,13 +347,9 @@ class DecodeHead {
 
   // One row over the runs of keys that it sees.
   void RowRuns(uint64_t bits, const float* w, float* o) const {
-    while (bits != 0) {
-      const int begin = std::countr_zero(bits);
-      const int keys = std::countr_one(bits >> begin);
+    ForRunsOfBits(bits, [&](int begin, int keys) HWY_ATTR {
       RowsFold<1>(w + begin * kTileDims, values_ + begin * W(), keys, o);
-      if (begin + keys >= 64) return;
-      bits &= ~uint64_t{0} << (begin + keys);
-    }
+    });
   }
 
   const AttentionProblem& problem_;

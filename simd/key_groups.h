@@ -3,6 +3,8 @@
 #ifndef BITANCHOR_SIMD_KEY_GROUPS_H_
 #define BITANCHOR_SIMD_KEY_GROUPS_H_
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -34,6 +36,34 @@ struct KeyGroups {
 
   int64_t Rows() const { return static_cast<int64_t>(groups.size()) * kGroupKeys; }
 };
+
+// Hands out the chunks of a KeyGroups, key block by key block in ascending order.
+class ChunkCursor {
+ public:
+  explicit ChunkCursor(const KeyGroups& groups) : chunks_(groups.chunks) {}
+
+  bool Sees(int64_t key_block) const {
+    return next_ < chunks_.size() && chunks_[next_].key_block == key_block;
+  }
+  // The key block's chunk; nullptr: no query sees anything there.
+  const KeyChunk* Next(int64_t key_block) { return Sees(key_block) ? &chunks_[next_++] : nullptr; }
+  void Rewind() { next_ = 0; }
+
+ private:
+  const std::vector<KeyChunk>& chunks_;
+  size_t next_ = 0;
+};
+
+// Calls run(begin, count) for each run of set bits, ascending.
+template <typename Run>
+void ForRunsOfBits(uint64_t bits, const Run& run) {
+  while (bits != 0) {
+    const int begin = std::countr_zero(bits), count = std::countr_one(bits >> begin);
+    run(begin, count);
+    if (begin + count >= 64) return;
+    bits &= kAllLanes << (begin + count);
+  }
+}
 
 // Bit i: query q0 + i (i < nq <= 64) of batch b sees key j. Mask::Visible for a whole block at
 // once.

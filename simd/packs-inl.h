@@ -100,7 +100,7 @@ HWY_INLINE void PackVF32(const TensorView& v, int64_t b, int64_t head, int64_t k
 // of Q rows of D rounded up to whole tiles, and four.
 HWY_INLINE void LoadLanes(const TensorView& tensor, int64_t b, int64_t h, int64_t s0, int64_t n,
                           float* rows, float* out) {
-  const int64_t Q = kVectors * hn::Lanes(F32Tag()), D = tensor.shape[3];
+  const int64_t Q = TileLanes(), D = tensor.shape[3];
   const int64_t stride = (D + kTileDims - 1) / kTileDims * kTileDims + 4;
   for (int64_t lane = 0; lane < Q; ++lane) {
     float* row = rows + lane * stride;

@@ -46,7 +46,7 @@ HWY_INLINE void ScoreTileFromZero(std::index_sequence<J...> sequence, const type
 template <class M, bool kGreatest>
 HWY_INLINE void Scores(const typename M::Word* q, const typename M::Word* k, size_t ldk,
                        size_t keys, size_t steps, float scale, float* t, float* greatest) {
-  const size_t Q = kVectors * hn::Lanes(F32Tag());
+  const size_t Q = TileLanes();
   for (size_t r = 0; r < keys; r += kTile) {
     ScoreTileFromZero<M, kGreatest>(TileSequence(), q, k + r * ldk, ldk, steps, scale, t + r * Q,
                                     greatest);
@@ -91,7 +91,7 @@ HWY_INLINE void OutputTileFromMemory(std::index_sequence<J...> sequence, const t
 template <class M, bool kMasked>
 HWY_INLINE void Outputs(const typename M::Word* w, const typename M::Word* v, size_t v_rows,
                         size_t row, size_t rows, size_t dims, const uint64_t* lanes, float* o) {
-  const size_t Q = kVectors * hn::Lanes(F32Tag());
+  const size_t Q = TileLanes();
   for (size_t i = 0; i < dims; i += kTile) {
     const auto* tile = v + i / kTileDims * VTileStride(v_rows) + row * kTileDims + i % kTileDims;
     OutputTileFromMemory<M, kMasked>(TileSequence(), w, tile, rows, lanes, o + i * Q);

@@ -24,6 +24,10 @@ constexpr size_t kTile = 4;
 #else
 constexpr size_t kTile = 8;
 #endif
+// Lanes of a register tile: the queries of a block, the keys of a slice, the dimensions of a
+// column.
+HWY_INLINE int64_t TileLanes() { return static_cast<int64_t>(kVectors * hn::Lanes(F32Tag())); }
+
 using TileSequence = std::make_index_sequence<kVectors * kTile>;
 
 // The I-th (mod 3) of three.
