@@ -7,20 +7,31 @@
 // operands in ascending order and nothing else. Accumulator J is row J/3, vector J%3: a parameter
 // pack, because vectors of unknown size cannot be array elements.
 
+// Rows of accumulators advance over `steps`: lanes is [steps][3N], a row's words follow each other
+// and its next row's lie ldw further.
+template <class M, size_t... J, class... V>
+HWY_INLINE void FoldRows(std::index_sequence<J...>, const typename M::Word* HWY_RESTRICT lanes,
+                         const typename M::Word* HWY_RESTRICT words, size_t ldw, size_t steps,
+                         V&... acc) {
+  const size_t N = hn::Lanes(F32Tag());
+  for (size_t i = 0; i < steps; ++i) {
+    const auto v0 = M::Load(lanes), v1 = M::Load(lanes + N), v2 = M::Load(lanes + 2 * N);
+    ((acc = M::MulAdd(Pick<J>(v0, v1, v2), M::Set(words[(J / kVectors) * ldw + i]), acc)), ...);
+    lanes += kVectors * N;
+  }
+}
+
 // t[key][Q] = scale * q.k for kTile keys; q is [steps][Q], k is kTile rows of `steps`, ldk apart.
 // greatest[Q] takes the scores of all lanes if kGreatest.
 template <class M, bool kGreatest, size_t... J, class... V>
-HWY_INLINE void ScoreTile(std::index_sequence<J...>, const typename M::Word* HWY_RESTRICT q,
+HWY_INLINE void ScoreTile(std::index_sequence<J...> sequence,
+                          const typename M::Word* HWY_RESTRICT q,
                           const typename M::Word* HWY_RESTRICT k, size_t ldk, size_t steps,
                           float scale, float* HWY_RESTRICT t, float* HWY_RESTRICT greatest,
                           V... acc) {
   const F32Tag d;
   const size_t N = hn::Lanes(d);
-  for (size_t i = 0; i < steps; ++i) {
-    const auto q0 = M::Load(q), q1 = M::Load(q + N), q2 = M::Load(q + 2 * N);
-    ((acc = M::MulAdd(Pick<J>(q0, q1, q2), M::Set(k[(J / kVectors) * ldk + i]), acc)), ...);
-    q += kVectors * N;
-  }
+  FoldRows<M>(sequence, q, k, ldk, steps, acc...);
   const F32 s = hn::Set(d, scale);
   ((acc = hn::Mul(acc, s)), ...);
   ((hn::Store(acc, d, t + J * N)), ...);
@@ -98,20 +109,14 @@ HWY_INLINE void Outputs(const typename M::Word* w, const typename M::Word* v, si
   }
 }
 
-// sums[row][3N] of some rows advance over `steps`: lanes is [steps][3N], a row's words follow each
-// other and its next row's lie ldw further.
+// sums[row][3N], as FoldRows takes them.
 template <class M, size_t... J, class... V>
-HWY_INLINE void RowTile(std::index_sequence<J...>, const typename M::Word* HWY_RESTRICT lanes,
-                        const typename M::Word* HWY_RESTRICT words, size_t ldw, size_t steps,
+HWY_INLINE void RowTile(std::index_sequence<J...> sequence, const typename M::Word* lanes,
+                        const typename M::Word* words, size_t ldw, size_t steps,
                         float* HWY_RESTRICT sums, V... acc) {
   const F32Tag d;
-  const size_t N = hn::Lanes(d);
-  for (size_t i = 0; i < steps; ++i) {
-    const auto v0 = M::Load(lanes), v1 = M::Load(lanes + N), v2 = M::Load(lanes + 2 * N);
-    ((acc = M::MulAdd(Pick<J>(v0, v1, v2), M::Set(words[(J / kVectors) * ldw + i]), acc)), ...);
-    lanes += kVectors * N;
-  }
-  ((hn::Store(acc, d, sums + J * N)), ...);
+  FoldRows<M>(sequence, lanes, words, ldw, steps, acc...);
+  ((hn::Store(acc, d, sums + J * hn::Lanes(d))), ...);
 }
 
 template <class M, size_t... J>
