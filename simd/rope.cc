@@ -21,10 +21,6 @@ namespace {
 
 constexpr int64_t kTaskBytes = 1 << 18;
 
-DType StageDType(StageFormat stage, DType F) {
-  return stage == StageFormat::kF32 ? DType::kF32 : F;
-}
-
 // Streaming needs every vector of every row on its boundary, and pays only where the lines written
 // are not those just read.
 bool MayStreamRows(const RopePlan& plan) {

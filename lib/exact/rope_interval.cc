@@ -11,10 +11,6 @@
 namespace bitanchor::exact {
 namespace {
 
-float RoundStage(StageFormat stage, DType F, double x) {
-  return RoundTo(stage == StageFormat::kF32 ? DType::kF32 : F, x);
-}
-
 double UlpF32(float x) {
   const float size = std::fabs(x);
   return static_cast<double>(std::nextafterf(size, std::numeric_limits<float>::infinity())) - size;
@@ -49,7 +45,7 @@ RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe,
 // half an ulp of that.
 RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
   const double reach = (libm_ulp_ + 0.5) * UlpF32(rounded);
-  const DType table = recipe_.table == StageFormat::kF32 ? DType::kF32 : F_;
+  const DType table = StageDType(recipe_.table, F_);
   // Towards `rounded`: only f32 values within reach are results a libm may give.
   const float low = RoundToF32(rounded - reach, Rounding::kUp);
   const float high = RoundToF32(rounded + reach, Rounding::kDown);
@@ -60,15 +56,11 @@ RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
 RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) const {
   if (!config_.cos.empty()) {
     const int64_t at = position * (config_.rotary_dim / 2) + i;
-    const float c = RoundStage(recipe_.table, F_, config_.cos[at]);
-    const float s = RoundStage(recipe_.table, F_, config_.sin[at]);
+    const DType table = StageDType(recipe_.table, F_);
+    const float c = RoundTo(table, config_.cos[at]), s = RoundTo(table, config_.sin[at]);
     return {{c, c, c}, {s, s, s}};
   }
-  const float p = RoundStage(recipe_.operands, F_, static_cast<double>(position));
-  double exact = static_cast<double>(p) * operands_[i];
-  if (recipe_.rule == AngleRule::kDivision) exact = p / operands_[i];
-  if (recipe_.operands == StageFormat::kF32) exact = static_cast<float>(exact);
-  const float angle = RoundStage(recipe_.angle, F_, exact);
+  const float angle = Angle(recipe_, F_, position, operands_[i]);
   return {Libm(number::Cos(angle)), Libm(number::Sin(angle))};
 }
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "lib/file/capture_metadata.h"
@@ -117,8 +116,7 @@ Capture ReadCapture(SafetensorsFile file) {
   if (capture.problem.rope) {
     RopeConfig& rope = *capture.problem.rope;
     ReadRopeTables(capture.file, rope);
-    rope.sequence_length = 1 + std::max(std::ranges::max(capture.problem.q_positions),
-                                        std::ranges::max(capture.problem.k_positions));
+    rope.sequence_length = LastPosition(capture.problem) + 1;
   }
   Validate(capture.problem);
   return capture;

@@ -122,15 +122,19 @@ void CheckYarn(const RopeConfig& rope) {
   if (rope.rope_theta == 1) throw InputError("rope.rope_theta", "1", "a number whose log is not 0");
 }
 
+// One number a rotary pair.
+void CheckPairs(const char* name, size_t numbers, const RopeConfig& rope) {
+  const int64_t pairs = rope.rotary_dim / 2;
+  if (static_cast<int64_t>(numbers) == pairs) return;
+  throw InputError(name, fmt::format("{} numbers", numbers),
+                   fmt::format("{}, half of rotary_dim {}", pairs, rope.rotary_dim));
+}
+
 void CheckLongrope(const RopeConfig& rope) {
   // Its logarithm is a divisor.
   CheckAtLeast("rope.original_max_position_embeddings", rope.original_max_position_embeddings, 2);
   const auto check = [&](const char* name, const std::vector<double>& factors) {
-    if (static_cast<int64_t>(factors.size()) != rope.rotary_dim / 2) {
-      throw InputError(
-          name, fmt::format("{} numbers", factors.size()),
-          fmt::format("{}, half of rotary_dim {}", rope.rotary_dim / 2, rope.rotary_dim));
-    }
+    CheckPairs(name, factors.size(), rope);
     for (const double factor : factors) CheckPositive(name, factor);
   };
   check("rope.short_factor", rope.short_factor);
@@ -152,19 +156,12 @@ void CheckRopeScaling(const RopeConfig& rope) {
     throw InputError("rope.high_freq_factor", fmt::format("{}", rope.high_freq_factor),
                      fmt::format("more than low_freq_factor, {}", rope.low_freq_factor));
   }
-  if (rope.original_max_position_embeddings < 1) {
-    throw InputError("rope.original_max_position_embeddings",
-                     std::to_string(rope.original_max_position_embeddings), ">= 1");
-  }
+  CheckAtLeast("rope.original_max_position_embeddings", rope.original_max_position_embeddings, 1);
 }
 
 void CheckRopeTables(const RopeConfig& rope, int64_t last_position) {
   const int64_t pairs = rope.rotary_dim / 2;
-  const int64_t frequencies = static_cast<int64_t>(rope.inv_freq.size());
-  if (frequencies != 0 && frequencies != pairs) {
-    throw InputError("inv_freq", fmt::format("{} numbers", frequencies),
-                     fmt::format("{}, half of rotary_dim {}", pairs, rope.rotary_dim));
-  }
+  if (!rope.inv_freq.empty()) CheckPairs("inv_freq", rope.inv_freq.size(), rope);
   if (rope.cos.empty() && rope.sin.empty()) return;
   if (rope.cos.empty()) throw InputError("cos", "no tensor", "both cos and sin, or neither");
   if (rope.sin.empty()) throw InputError("sin", "no tensor", "both cos and sin, or neither");
@@ -203,8 +200,7 @@ void CheckRope(const AttentionProblem& problem) {
   }
   CheckPositive("rope.rope_theta", rope.rope_theta);
   CheckRopeScaling(rope);
-  const int64_t last_position =
-      std::max(std::ranges::max(q_positions), std::ranges::max(k_positions));
+  const int64_t last_position = LastPosition(problem);
   CheckRopeTables(rope, last_position);
   const bool by_length = rope.type == RopeType::kDynamic || rope.type == RopeType::kLongrope;
   if (by_length && rope.sequence_length != last_position + 1) {
@@ -218,6 +214,10 @@ void CheckRope(const AttentionProblem& problem) {
 // Two roundings, f64 then f32, and yet the result is 1/sqrt(D) rounded once: no D in 1..256 comes
 // so near the middle between two f32 that the f64 error decides. Tested for each of them against
 // MPFR.
+int64_t LastPosition(const AttentionProblem& problem) {
+  return std::max(std::ranges::max(problem.q_positions), std::ranges::max(problem.k_positions));
+}
+
 float DefaultSoftmaxScale(int64_t D) {
   assert(1 <= D && D <= kMaxHeadDim);
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(D)));

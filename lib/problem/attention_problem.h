@@ -37,6 +37,9 @@ struct AttentionGradients {
   MutableTensorView dq, dk, dv;
 };
 
+// The greatest position in use, of queries and keys, which must not be empty.
+int64_t LastPosition(const AttentionProblem& problem);
+
 // RN_f32(1/sqrt(D)): the scale where none is given.
 float DefaultSoftmaxScale(int64_t D);
 

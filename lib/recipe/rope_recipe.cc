@@ -115,8 +115,13 @@ float DynamicBase(const RopeConfig& config) {
   return theta * number::Pow(stretch, static_cast<float>(R / (R - 2)));
 }
 
-// transformers' _compute_yarn_parameters. The bounds are f64 and then whole numbers.
-float Yarn(const RopeConfig& config, float power, int64_t i) {
+// transformers' _compute_yarn_parameters: the pairs between which it interpolates. f64, and then
+// whole numbers.
+struct YarnRange {
+  double low, high;
+};
+
+YarnRange FindYarnRange(const RopeConfig& config) {
   const double R = static_cast<double>(config.rotary_dim);
   const double old_len = static_cast<double>(config.original_max_position_embeddings);
   const auto correction_dim = [&](double rotations) {
@@ -124,12 +129,15 @@ float Yarn(const RopeConfig& config, float power, int64_t i) {
     return R * turns / (2 * number::LogF64(config.rope_theta));
   };
   const double low = std::max(std::floor(correction_dim(config.beta_fast)), 0.0);
-  double high = std::min(std::ceil(correction_dim(config.beta_slow)), R - 1);
-  if (low == high) high += 0.001;
+  const double high = std::min(std::ceil(correction_dim(config.beta_slow)), R - 1);
+  return {low, low == high ? high + 0.001 : high};
+}
+
+float Yarn(const RopeConfig& config, const YarnRange& range, float power, int64_t i) {
   const float extrapolated = 1.0f / power;
   const float interpolated = 1.0f / (static_cast<float>(config.factor) * power);
-  const float ramp =
-      (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
+  const float ramp = (static_cast<float>(i) - static_cast<float>(range.low)) /
+                     static_cast<float>(range.high - range.low);
   const float keep = 1.0f - std::clamp(ramp, 0.0f, 1.0f);
   return interpolated * (1.0f - keep) + extrapolated * keep;
 }
@@ -173,49 +181,57 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
   if (!config.inv_freq.empty()) return config.inv_freq;
   const FloatEnvironment environment;
   const int64_t R = config.rotary_dim;
-  const float theta = static_cast<float>(config.rope_theta);
-  std::vector<float> inv_freq(R / 2);
-  for (int64_t i = 0; i < R / 2; ++i) {
-    const float base = BaseFrequency(theta, i, R, recipe.inverse);
+  const float theta = static_cast<float>(config.rope_theta),
+              factor = static_cast<float>(config.factor);
+  const float dynamic_base = config.type == RopeType::kDynamic ? DynamicBase(config) : 0;
+  const YarnRange yarn = config.type == RopeType::kYarn ? FindYarnRange(config) : YarnRange{};
+  const auto frequency = [&](int64_t i) {
     switch (config.type) {
       case RopeType::kDefault:
-        inv_freq[i] = base;
         break;
       case RopeType::kLinear:
-        inv_freq[i] = base / static_cast<float>(config.factor);
-        break;
+        return BaseFrequency(theta, i, R, recipe.inverse) / factor;
       case RopeType::kDynamic:
-        inv_freq[i] = 1.0f / Power(DynamicBase(config), i, R);
-        break;
+        return 1.0f / Power(dynamic_base, i, R);
       case RopeType::kYarn:
-        inv_freq[i] = Yarn(config, Power(theta, i, R), i);
-        break;
+        return Yarn(config, yarn, Power(theta, i, R), i);
       case RopeType::kLongrope:
-        inv_freq[i] = Longrope(config, Power(theta, i, R), i);
-        break;
+        return Longrope(config, Power(theta, i, R), i);
       case RopeType::kLlama3:
-        inv_freq[i] = Llama3(config, base);
-        break;
+        return Llama3(config, BaseFrequency(theta, i, R, recipe.inverse));
     }
-  }
+    return BaseFrequency(theta, i, R, recipe.inverse);
+  };
+  std::vector<float> inv_freq(R / 2);
+  for (int64_t i = 0; i < R / 2; ++i) inv_freq[i] = frequency(i);
   return inv_freq;
 }
 
 std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F) {
   const FloatEnvironment environment;
-  std::vector<float> operands = InverseFrequencies(config, recipe);
-  if (recipe.rule == AngleRule::kDivision) {
+  std::vector<float> operands;
+  if (recipe.rule == AngleRule::kProduct) {
+    operands = InverseFrequencies(config, recipe);
+  } else if (config.inv_freq.empty() && config.type == RopeType::kDefault) {
     const int64_t R = config.rotary_dim;
-    const bool computed = config.inv_freq.empty() && config.type == RopeType::kDefault;
     for (int64_t i = 0; i < R / 2; ++i) {
-      operands[i] =
-          computed ? Power(static_cast<float>(config.rope_theta), i, R) : 1.0f / operands[i];
+      operands.push_back(Power(static_cast<float>(config.rope_theta), i, R));
     }
+  } else {
+    operands = InverseFrequencies(config, recipe);
+    for (float& x : operands) x = 1.0f / x;
   }
-  for (float& x : operands) {
-    x = RoundTo(recipe.operands == StageFormat::kF32 ? DType::kF32 : F, x);
-  }
+  for (float& x : operands) x = RoundTo(StageDType(recipe.operands, F), x);
   return operands;
+}
+
+float Angle(const RopeRecipe& recipe, DType F, int64_t position, float operand) {
+  const float p = RoundTo(StageDType(recipe.operands, F), static_cast<double>(position));
+  double angle = static_cast<double>(p) * operand;
+  if (recipe.rule == AngleRule::kDivision) angle = p / operand;
+  // A product of two F values is exact; others are f32's.
+  if (recipe.operands == StageFormat::kF32) angle = static_cast<float>(angle);
+  return RoundTo(StageDType(recipe.angle, F), angle);
 }
 
 }  // namespace bitanchor

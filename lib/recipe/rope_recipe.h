@@ -54,6 +54,11 @@ struct RopeRecipe {
   std::string_view says;
 };
 
+// What a stage rounds to; F is q's dtype.
+inline DType StageDType(StageFormat stage, DType F) {
+  return stage == StageFormat::kF32 ? DType::kF32 : F;
+}
+
 std::span<const RopeRecipe> RopeRecipes();
 const RopeRecipe* FindRopeRecipe(std::string_view name);  // nullptr: no such recipe
 std::vector<std::string_view> RopeRecipeNames();
@@ -71,6 +76,10 @@ float AttentionFactor(const RopeConfig& config);
 // What the recipe's rule takes beside the position: inverse frequencies or timescales, rounded as
 // its operands are; F is q's dtype.
 std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F);
+
+// The angle at a position, `operand` being one of AngleOperands. Needs round to nearest without
+// flushing.
+float Angle(const RopeRecipe& recipe, DType F, int64_t position, float operand);
 
 }  // namespace bitanchor
 

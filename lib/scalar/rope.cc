@@ -8,30 +8,20 @@
 namespace bitanchor::scalar {
 namespace {
 
-float RoundStage(StageFormat stage, DType F, double x) {
-  return RoundTo(stage == StageFormat::kF32 ? DType::kF32 : F, x);
-}
-
 struct CosSin {
   float c, s;
 };
 
+// factor: AttentionFactor(config).
 CosSin Table(const RopeConfig& config, const RopeRecipe& recipe, DType F,
-             const std::vector<float>& operands, int64_t position, int64_t i) {
+             const std::vector<float>& operands, float factor, int64_t position, int64_t i) {
+  const DType table = StageDType(recipe.table, F);
   if (!config.cos.empty()) {
     const int64_t at = position * (config.rotary_dim / 2) + i;
-    return {RoundStage(recipe.table, F, config.cos[at]),
-            RoundStage(recipe.table, F, config.sin[at])};
+    return {RoundTo(table, config.cos[at]), RoundTo(table, config.sin[at])};
   }
-  const float p = RoundStage(recipe.operands, F, static_cast<double>(position));
-  double angle = static_cast<double>(p) * operands[i];
-  if (recipe.rule == AngleRule::kDivision) angle = p / operands[i];
-  // A product of two F values is exact; others are f32's.
-  if (recipe.operands == StageFormat::kF32) angle = static_cast<float>(angle);
-  const float x = RoundStage(recipe.angle, F, angle);
-  const float factor = AttentionFactor(config);
-  return {RoundStage(recipe.table, F, number::Cos(x) * factor),
-          RoundStage(recipe.table, F, number::Sin(x) * factor)};
+  const float angle = Angle(recipe, F, position, operands[i]);
+  return {RoundTo(table, number::Cos(angle) * factor), RoundTo(table, number::Sin(angle) * factor)};
 }
 
 struct Pair {
@@ -67,11 +57,12 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
   const int64_t R = config.rotary_dim, half = R / 2;
   const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(F));
   const std::vector<float> operands = AngleOperands(config, recipe, F);
+  const float factor = AttentionFactor(config);
   const bool interleaved = config.pairing == RopePairing::kInterleaved;
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t s = 0; s < S; ++s) {
       for (int64_t i = 0; i < half; ++i) {
-        CosSin table = Table(config, recipe, F, operands, positions[b * S + s], i);
+        CosSin table = Table(config, recipe, F, operands, factor, positions[b * S + s], i);
         if (direction == RopeDirection::kBackward) table.s = -table.s;
         const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
         for (int64_t h = 0; h < H; ++h) {
