@@ -192,13 +192,13 @@ void NoteAbsent(const Capture& capture, Verdict& verdict) {
   if (!capture.lse) verdict.not_judged.push_back("lse (not in the capture)");
 }
 
-// Calls judge(name, what the capture has) for each gradient that is there.
-template <typename Judge>
-void ForGradients(const Capture& capture, const Judge& judge) {
-  if (capture.dq) judge("dq", capture.dq);
-  if (capture.dk) judge("dk", capture.dk);
-  if (capture.dv) judge("dv", capture.dv);
-}
+constexpr struct {
+  const char* name;
+  TensorView Capture::*got;
+  OwnedTensor Gradients::*want;
+} kGradients[] = {{"dq", &Capture::dq, &Gradients::dq},
+                  {"dk", &Capture::dk, &Gradients::dk},
+                  {"dv", &Capture::dv, &Gradients::dv}};
 
 // Rows of a computed tensor as intervals of one value each.
 void ReplayRows(const TensorView& got, const TensorView& want, Census& census) {
@@ -264,9 +264,11 @@ Verdict JudgeByContract(const Capture& capture, const Contract& contract,
   if (capture.o || capture.lse)
     JudgeAttention(capture, contract, problem, sample, options, verdict);
   NoteAbsent(capture, verdict);
-  ForGradients(capture, [&](const char* name, const TensorView&) {
-    verdict.not_judged.push_back(fmt::format("{} (no contract for gradients; --recipe)", name));
-  });
+  for (const auto& gradient : kGradients) {
+    if (!(capture.*gradient.got)) continue;
+    verdict.not_judged.push_back(
+        fmt::format("{} (no contract for gradients; --recipe)", gradient.name));
+  }
   return verdict;
 }
 
@@ -297,13 +299,17 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
   if (capture.dq || capture.dk || capture.dv) {
     const Gradients want = Differentiate(capture.problem, rotated, recipe, capture.layout,
                                          Engine::kSimd, options, capture.dout);
-    ForGradients(capture, [&](const char* name, const TensorView& got) {
-      const std::string_view which(name);
-      const OwnedTensor& answer = which == "dq" ? want.dq : which == "dk" ? want.dk : want.dv;
-      if (got.dtype == answer.view.dtype) return replay(name, got, answer.view);
-      verdict.not_judged.push_back(fmt::format("{} ({}; replay rounds to {}, as q)", name,
-                                               DTypeName(got.dtype), DTypeName(answer.view.dtype)));
-    });
+    for (const auto& [name, member, want_member] : kGradients) {
+      const TensorView& got = capture.*member;
+      if (!got) continue;
+      const TensorView answer = (want.*want_member).view;
+      if (got.dtype == answer.dtype) {
+        replay(name, got, answer);
+      } else {
+        verdict.not_judged.push_back(fmt::format("{} ({}; replay rounds to {}, as q)", name,
+                                                 DTypeName(got.dtype), DTypeName(answer.dtype)));
+      }
+    }
   }
   NoteAbsent(capture, verdict);
   return verdict;
