@@ -99,30 +99,19 @@ void Compute(const Problem& spec, const AttentionRecipe& recipe, Pass pass, Engi
   results.Add(lse);
 }
 
-// One case per recipe over all the problems given.
+// One case per recipe over all the problems given. Gradients overflow sooner, so fewer need be
+// finite.
 void Add(std::vector<Case>& cases, const std::string& name, const std::vector<Problem>& problems,
-         int finite_percent) {
+         int finite_percent, Pass pass = Pass::kForward) {
+  const bool forward = pass == Pass::kForward;
   for (const AttentionRecipe& recipe : AttentionRecipes()) {
-    cases.push_back({fmt::format("attention/{}/{}", recipe.name, name), Operation::kAttention,
-                     finite_percent, [problems, &recipe](Engine& engine, Results& results) {
-                       for (const Problem& problem : problems) {
-                         Compute(problem, recipe, Pass::kForward, engine, results);
-                       }
-                     }});
-  }
-}
-
-// The same backward: gradients overflow sooner.
-void AddBackward(std::vector<Case>& cases, const std::string& name,
-                 const std::vector<Problem>& problems, int finite_percent) {
-  for (const AttentionRecipe& recipe : AttentionRecipes()) {
-    cases.push_back({fmt::format("attention-backward/{}/{}", recipe.name, name),
-                     Operation::kAttentionBackward, finite_percent / 2,
-                     [problems, &recipe](Engine& engine, Results& results) {
-                       for (const Problem& problem : problems) {
-                         Compute(problem, recipe, Pass::kBackward, engine, results);
-                       }
-                     }});
+    cases.push_back(
+        {fmt::format("{}/{}/{}", forward ? "attention" : "attention-backward", recipe.name, name),
+         forward ? Operation::kAttention : Operation::kAttentionBackward,
+         forward ? finite_percent : finite_percent / 2,
+         [problems, &recipe, pass](Engine& engine, Results& results) {
+           for (const Problem& problem : problems) Compute(problem, recipe, pass, engine, results);
+         }});
   }
 }
 
@@ -130,17 +119,14 @@ constexpr DType kDTypes[] = {DType::kBF16, DType::kF16, DType::kF32};
 constexpr MaskSpec kCausal{};
 constexpr MaskSpec kAnchor{MaskRule::kAnchor, true, std::nullopt, Corner::kTopLeft};
 
-using AddPass = void(std::vector<Case>& cases, const std::string& name,
-                     const std::vector<Problem>& problems, int finite_percent);
-
 // Every style of values in every dtype, grouped heads, ragged in lanes and blocks.
-void AddStyles(std::vector<Case>& cases, AddPass* add) {
+void AddStyles(std::vector<Case>& cases, Pass pass) {
   for (const Style& style : kStyles) {
     for (const DType dtype : kDTypes) {
-      add(cases, fmt::format("style/{}/{}", style.name, DTypeName(dtype)),
+      Add(cases, fmt::format("style/{}/{}", style.name, DTypeName(dtype)),
           {{{2, 67, 67, 4, 2, 24}, dtype, kAnchor, style},
            {{1, 50, 50, 2, 1, 64}, dtype, kCausal, style}},
-          style.finite_percent);
+          style.finite_percent, pass);
     }
   }
 }
@@ -156,20 +142,20 @@ void AddLengths(std::vector<Case>& cases) {
   }
 }
 
-void AddHeadDims(std::vector<Case>& cases, AddPass* add) {
+void AddHeadDims(std::vector<Case>& cases, Pass pass) {
   for (const int64_t D : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 64, 65, 127, 128, 255, 256}) {
     std::vector<Problem> problems;
     for (const DType dtype : kDTypes) {
       problems.push_back({{1, 34, 34, 1, 1, D}, dtype, kCausal, kNormal});
       problems.push_back({{1, 34, 34, 1, 1, D}, dtype, kCausal, kWide});
     }
-    add(cases, fmt::format("head-dim/{}", D), problems, 100);
+    Add(cases, fmt::format("head-dim/{}", D), problems, 100, pass);
   }
 }
 
 // Rules, both corners, windows, with and without causal, queries and keys of unequal number; some
 // rows see nothing.
-void AddMasks(std::vector<Case>& cases, AddPass* add) {
+void AddMasks(std::vector<Case>& cases, Pass pass) {
   for (const MaskRule rule : {MaskRule::kFull, MaskRule::kDocument, MaskRule::kAnchor}) {
     for (const bool causal : {true, false}) {
       for (const Corner corner : {Corner::kTopLeft, Corner::kBottomRight}) {
@@ -182,10 +168,10 @@ void AddMasks(std::vector<Case>& cases, AddPass* add) {
             problems.push_back({{2, Sq, Skv, 2, 1, 16}, DType::kBF16, mask, kNormal});
             problems.push_back({{1, Sq, Skv, 3, 3, 3}, DType::kF32, mask, kWide});
           }
-          add(cases,
+          Add(cases,
               fmt::format("mask/{}/{}/{}/window-{}", Name(rule), causal ? "causal" : "all",
                           Name(corner), window),
-              problems, 60);
+              problems, 60, pass);
         }
       }
     }
@@ -204,7 +190,7 @@ void AddDecode(std::vector<Case>& cases) {
 }
 
 // The ways to pack documents into a sequence, and one sequence longer than any block.
-void AddPackings(std::vector<Case>& cases, AddPass* add) {
+void AddPackings(std::vector<Case>& cases, Pass pass) {
   const std::vector<int64_t> lengths = {17, 64, 3, 49};
   const struct {
     const char* name;
@@ -219,12 +205,12 @@ void AddPackings(std::vector<Case>& cases, AddPass* add) {
   for (const auto& [name, layout] : packings) {
     const int64_t S = static_cast<int64_t>(layout.document_ids.size());
     const MaskSpec mask{layout.rule, true, std::nullopt, Corner::kTopLeft};
-    add(cases, fmt::format("packing/{}", name),
+    Add(cases, fmt::format("packing/{}", name),
         {{{1, S, S, 4, 2, 32}, DType::kBF16, mask, kNormal, layout.document_ids},
          {{1, S, S, 2, 2, 32}, DType::kF32, mask, kWide, layout.document_ids}},
-        100);
+        100, pass);
   }
-  add(cases, "long", {{{1, 520, 520, 1, 1, 64}, DType::kBF16, kAnchor, kNormal}}, 100);
+  Add(cases, "long", {{{1, 520, 520, 1, 1, 64}, DType::kBF16, kAnchor, kNormal}}, 100, pass);
 }
 
 // Arguments <= 0 whose exponential lies within 2^-48 (relative) of the middle between two f32,
@@ -283,17 +269,17 @@ void AddHardExp(std::vector<Case>& cases) {
 }  // namespace
 
 void AddAttentionCases(std::vector<Case>& cases) {
-  AddStyles(cases, Add);
+  AddStyles(cases, Pass::kForward);
   AddLengths(cases);
-  AddHeadDims(cases, Add);
-  AddMasks(cases, Add);
+  AddHeadDims(cases, Pass::kForward);
+  AddMasks(cases, Pass::kForward);
   AddDecode(cases);
-  AddPackings(cases, Add);
+  AddPackings(cases, Pass::kForward);
   AddHardExp(cases);
-  AddStyles(cases, AddBackward);
-  AddHeadDims(cases, AddBackward);
-  AddMasks(cases, AddBackward);
-  AddPackings(cases, AddBackward);
+  AddStyles(cases, Pass::kBackward);
+  AddHeadDims(cases, Pass::kBackward);
+  AddMasks(cases, Pass::kBackward);
+  AddPackings(cases, Pass::kBackward);
 }
 
 }  // namespace bitanchor::digest

@@ -6,12 +6,13 @@
 
 #include "lib/scalar/attention.h"
 #include "simd/attention.h"
-#include "simd/targets.h"
+#include "tests/support/every_engine.h"
 #include "tests/support/random_problem.h"
 
 namespace bitanchor {
 namespace {
 
+using testing::ForEveryEngine;
 using testing::MakeProblem;
 using testing::OwnedProblem;
 using testing::Values;
@@ -49,24 +50,13 @@ void ExpectEngineEqualsDefinition(const OwnedProblem& owned, Values values,
   testing::Fill(bytes, dout, p.dtype, p.q.shape, values, random);
   for (const AttentionRecipe& recipe : AttentionRecipes()) {
     const Gradients want = Compute(p, dout, recipe, nullptr);
-    int ran = 0;
-    for (const simd::Target& target : simd::Targets()) {
-      ASSERT_EQ(simd::RunningTarget(target.bit), target.name);
-      for (const int threads : {1, 2, 7}) {
-        simd::EngineOptions options;
-        options.target = target.bit;
-        options.threads = threads;
-        options.key_block = 16 << (threads % 5);
-        const Gradients got = Compute(p, dout, recipe, &options);
-        const std::string which = what + " " + std::string(recipe.name) + " " + target.name +
-                                  " threads " + std::to_string(threads);
-        EXPECT_TRUE(got.dq == want.dq) << "dq " << which;
-        EXPECT_TRUE(got.dk == want.dk) << "dk " << which;
-        EXPECT_TRUE(got.dv == want.dv) << "dv " << which;
-        ++ran;
-      }
-    }
-    ASSERT_GE(ran, 3);
+    ForEveryEngine([&](const simd::EngineOptions& options, const std::string& engine) {
+      const Gradients got = Compute(p, dout, recipe, &options);
+      const std::string which = what + " " + std::string(recipe.name) + " " + engine;
+      EXPECT_TRUE(got.dq == want.dq) << "dq " << which;
+      EXPECT_TRUE(got.dk == want.dk) << "dk " << which;
+      EXPECT_TRUE(got.dv == want.dv) << "dv " << which;
+    });
   }
 }
 

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "lib/scalar/attention.h"
-#include "simd/targets.h"
+#include "tests/support/every_engine.h"
 #include "tests/support/random_problem.h"
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -17,6 +17,7 @@
 namespace bitanchor {
 namespace {
 
+using testing::ForEveryEngine;
 using testing::MakeProblem;
 using testing::OwnedProblem;
 using testing::Values;
@@ -48,20 +49,10 @@ Bits Compute(const AttentionProblem& p, const AttentionRecipe& recipe,
 void ExpectEngineEqualsDefinition(const OwnedProblem& owned, const std::string& what) {
   for (const AttentionRecipe& recipe : AttentionRecipes()) {
     const Bits want = Compute(owned.problem, recipe, nullptr);
-    int ran = 0;
-    for (const simd::Target& target : simd::Targets()) {
-      ASSERT_EQ(simd::RunningTarget(target.bit), target.name);
-      for (const int threads : {1, 2, 7}) {
-        simd::EngineOptions options;
-        options.target = target.bit;
-        options.threads = threads;
-        options.key_block = 16 << (threads % 5);
-        EXPECT_TRUE(Compute(owned.problem, recipe, &options) == want)
-            << what << " " << recipe.name << " " << target.name << " threads " << threads;
-        ++ran;
-      }
-    }
-    ASSERT_GE(ran, 3);
+    ForEveryEngine([&](const simd::EngineOptions& options, const std::string& which) {
+      EXPECT_TRUE(Compute(owned.problem, recipe, &options) == want)
+          << what << " " << recipe.name << " " << which;
+    });
   }
 }
 
