@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from support import bitanchor, skip
+from support import bitanchor, finish, skip
 
 GRADIENTS = ("dq", "dk", "dv")
 RECIPES = ("textbook", "textbook-bf16p")
@@ -384,10 +384,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for seed, case in enumerate(CASES):
             failures += judge_case(args.bitanchor, Path(folder), case, seed)
-    for failure in failures:
-        print(f"FAILED: {failure}")
-    print(f"{2 * len(CASES) * len(RECIPES)} answers compared, {len(failures)} failures")
-    return 1 if failures else 0
+    return finish(failures, f"{2 * len(CASES) * len(RECIPES)} answers compared, {len(failures)} failures")
 
 
 if __name__ == "__main__":

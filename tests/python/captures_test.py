@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import TOOLS, Judged, check, skip
+from support import TOOLS, Judged, check, finish, skip
 
 # Real kernels that leave the contract, and where. PyTorch 2.13's half-precision CPU attention uses an exponential that errs
 # by about 9e-5, hundreds of ulp where flash-f16 grants 32: rows made to show one argument of it show that in their LSE.
@@ -59,10 +59,8 @@ def main() -> int:
                     f"{name}: {judged.worst()}; again: {' '.join(make)} /tmp/captures "
                     f"--only {name} && {args.bitanchor} check /tmp/captures/{path.name}"
                 )
-    for failure in failures:
-        print(f"FAILED: {failure}")
-    print(f"{len(names) - len(failures)} of {len(names)} captures of real kernels are judged as they should be")
-    return 1 if failures else 0
+    right = len(names) - len(failures)
+    return finish(failures, f"{right} of {len(names)} captures of real kernels are judged as they should be")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import DATA, Judged, bitanchor, check, skip
+from support import DATA, Judged, bitanchor, check, finish, skip
 
 DOCUMENTS = (200, 312, 256, 256)
 HQ, HKV, DIM, SEED = 4, 2, 64, 20241120
@@ -139,10 +139,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         judge_mutants(args.bitanchor, Path(folder), table)
         judge_committed(args.bitanchor, Path(folder), table)
-    for failure in table.failures:
-        print(f"FAILED: {failure}")
-    print(f"{table.rows} captures judged, {len(table.failures)} failures")
-    return 1 if table.failures else 0
+    return finish(table.failures, f"{table.rows} captures judged, {len(table.failures)} failures")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from support import check, skip
+# support makes the modules of tools/python known.
+from support import check, finish, skip
+
+from rope_types import LINEAR, LLAMA2, LLAMA3
 
 POSITIONS = [0, 1, 2, 255, 256, 257, 2047, 2048, 2049, 4095, 8188, 8189, 8190, 8191, 15962, 32769, 65535, 65536, 131071]
 HEADS, DIM = 2, 64
@@ -30,17 +32,10 @@ MODULES = {  # recipe: module, class prefix, rotated share of the head
     "megatron": ("gemma", "Gemma", 1.0),  # Gemma's module rounds as Llama's does, and so does this row
 }
 TYPES = {
-    "default": {"rope_type": "default", "rope_theta": 10000.0},
+    "default": LLAMA2,
     "default-1e6": {"rope_type": "default", "rope_theta": 1000000.0},
-    "linear": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
-    "llama3": {
-        "rope_type": "llama3",
-        "rope_theta": 500000.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
+    "linear": LINEAR,
+    "llama3": LLAMA3,
     "dynamic": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0},
     "yarn": {
         "rope_type": "yarn",
@@ -110,11 +105,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     program = parser.parse_args().bitanchor
-    packages = ("safetensors", "ml_dtypes", "torch", "transformers")
+    packages = ("numpy", "safetensors", "ml_dtypes", "torch", "transformers")
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh --torch installs them")
     import ml_dtypes
+    import numpy as np
     import torch
     import transformers
     from capture_file import Capture, write_capture
@@ -187,10 +183,7 @@ def main() -> int:
             print(f"{'ok  ' if ok else 'FAIL'} {what}")
             if not ok:
                 failures.append(what)
-    for failure in failures:
-        print(f"FAILED: {failure}")
-    print(f"{len(failures)} failures")
-    return 1 if failures else 0
+    return finish(failures, f"{len(failures)} failures")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,14 @@ def skip(reason: str) -> NoReturn:
     sys.exit(SKIPPED)
 
 
+def finish(failures: list[str], summary: str) -> int:
+    """Says what failed and then the summary; the test's exit status."""
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    print(summary)
+    return 1 if failures else 0
+
+
 @dataclass(frozen=True)
 class Judged:
     """What `bitanchor check` said."""

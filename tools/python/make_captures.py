@@ -35,20 +35,9 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply
 
 import reference
 from capture_file import Capture, write_capture
+from rope_types import LINEAR, LLAMA2, LLAMA3
 
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
-
-LLAMA2 = {"rope_type": "default", "rope_theta": 10000.0}
-LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500000.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192,
-}
-
 
 @dataclass(frozen=True)
 class Spec:
