@@ -17,7 +17,7 @@ HWY_EXPORT(AttentionBackwardTask);
 HWY_EXPORT(StoreKeyGradients);
 
 KeyBlockTurns::KeyBlockTurns(int64_t key_heads, int64_t heads_each, int64_t key_blocks,
-                             const std::vector<std::vector<int64_t>>& visits)
+                             const std::vector<std::vector<bool>>& visits)
     : key_blocks_(key_blocks),
       key_heads_(key_heads),
       heads_each_(heads_each),
@@ -25,9 +25,10 @@ KeyBlockTurns::KeyBlockTurns(int64_t key_heads, int64_t heads_each, int64_t key_
       before_((visits.size() + 1) * key_blocks, 0),
       turns_(std::make_unique<std::atomic<int64_t>[]>(key_heads * key_blocks)) {
   for (int64_t task = 0; task < tasks_; ++task) {
-    int32_t* const next = &before_[(task + 1) * key_blocks];
-    std::copy_n(next - key_blocks, key_blocks, next);
-    for (const int64_t key_block : visits[task]) ++next[key_block];
+    for (int64_t key_block = 0; key_block < key_blocks; ++key_block) {
+      const int64_t at = task * key_blocks + key_block;
+      before_[at + key_blocks] = before_[at] + visits[task][key_block];
+    }
   }
 }
 
@@ -94,18 +95,13 @@ void AttentionBackward(const AttentionProblem& problem, const AttentionRecipe& r
   std::vector<KeyBlockTurns> turns;
   turns.reserve(shape.B);
   for (int64_t b = 0; b < shape.B; ++b) {
-    std::vector<std::vector<int64_t>> visits(head_tasks);
+    std::vector<std::vector<bool>> visits(head_tasks, std::vector<bool>(key_blocks));
     for (int64_t n = 0; n < q_blocks; ++n) {
-      std::vector<int64_t>& visited = visits[n / at_once];
       for (int64_t key_block = 0; key_block < key_blocks; ++key_block) {
         if (classifier.Classify(b, n, key_block) != BlockKind::kEmpty) {
-          visited.push_back(key_block);
+          visits[n / at_once][key_block] = true;
         }
       }
-    }
-    for (std::vector<int64_t>& visited : visits) {
-      std::ranges::sort(visited);
-      visited.erase(std::ranges::unique(visited).begin(), visited.end());
     }
     turns.emplace_back(shape.Hkv, group, key_blocks, visits);
   }

@@ -44,9 +44,9 @@ struct BackwardPlan {
 // threads.
 class KeyBlockTurns {
  public:
-  // visits[task of a query head]: the key blocks that it adds to, the same for every head.
+  // visits[task of a query head][key block]: whether it adds there, the same for every head.
   KeyBlockTurns(int64_t key_heads, int64_t heads_each, int64_t key_blocks,
-                const std::vector<std::vector<int64_t>>& visits);
+                const std::vector<std::vector<bool>>& visits);
 
   // Tasks are numbered on through the query heads. False: Fail was called.
   bool Await(int64_t task, int64_t key_block);
