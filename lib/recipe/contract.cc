@@ -12,8 +12,9 @@ constexpr double kUlp = 0x1p-23;  // one f32 ulp, relative
 // output.
 constexpr Contract Flash(std::string_view name, DType dtype, double weight_rounding,
                          double weight_absolute, std::string_view says) {
-  return {name,     dtype, kUlp, 512, 16, 32 * kUlp, 16, 8 * kUlp, weight_rounding, weight_absolute,
-          0x1p-126, 2,     says};
+  return {
+      name,     dtype, kUlp, 512, 16,  32 * kUlp, 16,  8 * kUlp, weight_rounding, weight_absolute,
+      0x1p-126, 2,     512,  32,  256, 12,        says};
 }
 
 constexpr Contract kContracts[] = {

@@ -29,6 +29,16 @@ RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_key
   return terms;
 }
 
+double SumError(const Contract& contract, int64_t addends) {
+  return contract.operation * (contract.Depth(addends) + 1) * kSlack;
+}
+
+OutputRounding RoundingOf(DType dtype) {
+  if (dtype == DType::kBF16) return {0x1p-8, 0x1p-126};
+  if (dtype == DType::kF16) return {0x1p-11, 0x1p-25};
+  return {0x1p-23, 0x1p-126};
+}
+
 Interval RoundedInterval(DType dtype, double want, double low, double high) {
   return {want, RoundTo(dtype, low), RoundTo(dtype, high)};
 }

@@ -3,6 +3,7 @@
 #define BITANCHOR_LIB_RECIPE_INTERVAL_H_
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "lib/problem/attention_problem.h"
@@ -19,6 +20,13 @@ struct Interval {
   double want;  // the exact centre; NaN where undetermined
   float low, high;
 };
+
+inline constexpr Interval kUndeterminedInterval = {std::numeric_limits<double>::quiet_NaN(),
+                                                   std::numeric_limits<float>::infinity(),
+                                                   -std::numeric_limits<float>::infinity()};
+inline constexpr Interval kNaNInterval = {std::numeric_limits<double>::quiet_NaN(),
+                                          std::numeric_limits<float>::quiet_NaN(),
+                                          std::numeric_limits<float>::quiet_NaN()};
 
 // What the intervals of attention are made from. q and k of `problem` are the centre (already
 // rotated); how far each element may be from it, where the rotation itself was the kernel's: F32
@@ -48,6 +56,16 @@ struct RowTerms {
   double product_absolute;  // of the whole numerator
 };
 RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_keys, int64_t runs);
+
+// Relative error of a sum of so many f32 terms, to the sum of their magnitudes.
+double SumError(const Contract& contract, int64_t addends);
+
+// One rounding to a format: |error| <= relative |x| + absolute. A kernel may flush subnormal
+// results of bf16 and f32.
+struct OutputRounding {
+  double relative, absolute;
+};
+OutputRounding RoundingOf(DType dtype);
 
 // Rounds [low, high] to the output format, nearest-even, which is monotone: a kernel's value before
 // its one rounding lies in [low, high], so its answer lies between the rounded ends.

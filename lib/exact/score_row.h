@@ -1,0 +1,70 @@
+// The exact scores and weights of one query row, and how far a conforming kernel's may be from
+// them: what the intervals of every output start from. Symbols as in lib/NUMERICS.md, "The
+// interval".
+#ifndef BITANCHOR_LIB_EXACT_SCORE_ROW_H_
+#define BITANCHOR_LIB_EXACT_SCORE_ROW_H_
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "lib/recipe/interval.h"
+
+namespace bitanchor::exact {
+
+constexpr double kMayOverflow = 0x1p126;  // f32 intermediates beyond this may have become Inf
+
+struct Score {
+  double t, x;       // scale q.k and the bound of its error
+  double magnitude;  // scale sum |q||k|, or the sum alone if that is larger: of intermediates
+};
+
+Score ScoreOf(const IntervalProblem& problem, const Contract& contract, int64_t b, int64_t h,
+              int64_t i, int64_t j);
+
+// The error of exp's argument t - reference, and of a sequence of references that led there:
+// differences from the running maximum add up to the distance; a folded log2(e) and the reference's
+// own rounding are relative to the larger of the two.
+double ArgumentError(const Contract& contract, double t, double reference);
+
+double Expm1Bound(double y);  // >= e^y - 1 on [0, 1]
+
+struct Key {
+  int64_t j;
+  Score score;
+  double w, y;  // weight exp(t - m), and the bound of its relative (log) error
+};
+
+// How a row can be other than ordinary.
+enum class RowKind {
+  kOrdinary,
+  kEmpty,         // no key is visible
+  kNaN,           // a score is NaN or +Inf in every order of evaluation
+  kUndetermined,  // a score may overflow, or all are -Inf: kernels differ
+};
+
+struct ScoreRow {
+  RowKind kind = RowKind::kOrdinary;
+  std::vector<Key> keys;                                // the visible ones, ascending
+  double m = -std::numeric_limits<double>::infinity();  // largest score
+  RowTerms terms;
+  // False: some weight is not known to a factor of e, so the bounds below say nothing.
+  bool useful = true;
+  // Sums of weights: exact; at most; at least. The kernel's is between low and high but for the
+  // rounding of the sum itself (terms.depth).
+  double l = 0, high = 0, low = 0;
+};
+
+ScoreRow ScoresOf(const IntervalProblem& problem, const Contract& contract, int64_t b, int64_t h,
+                  int64_t i);
+
+// The log-sum-exp of an ordinary, useful row: the exact one, and how far below and above it a
+// kernel's may be before its last rounding; `finish` is the part of both that comes after the sum.
+struct LseBound {
+  double want, below, above, finish;
+};
+LseBound LseOf(const ScoreRow& row, const Contract& contract);
+
+}  // namespace bitanchor::exact
+
+#endif  // BITANCHOR_LIB_EXACT_SCORE_ROW_H_
