@@ -69,7 +69,7 @@ class ConformingKernel {
     Finish(p, keys.empty(), m, l, acc, o, lse);
   }
 
- private:
+ protected:
   void Finish(const AttentionProblem& p, bool empty, float m, float l,
               const std::vector<float>& acc, std::vector<float>& o, float& lse) {
     o.assign(acc.size(), 0.0f);
@@ -78,9 +78,7 @@ class ConformingKernel {
     const float inverse = Op(1.0 / l);
     for (size_t d = 0; d < acc.size(); ++d) {
       const float value = reciprocal_ ? Op(double{acc[d]} * inverse) : Op(double{acc[d]} / l);
-      o[d] = p.dtype == DType::kBF16  ? ToF32(ToBF16(value))
-             : p.dtype == DType::kF16 ? ToF32(ToF16(value))
-                                      : value;
+      o[d] = round_output_ ? RoundTo(p.dtype, value) : value;
     }
     const float scaled = fold_log2_ ? Op(double{m} * p.softmax_scale) : m;
     lse = Op(double{scaled} + Op(std::log(double{l})));
@@ -111,20 +109,24 @@ class ConformingKernel {
     return Op(exact + ulps * std::ldexp(1.0, exponent - 24));
   }
 
-  float RoundWeight(DType dtype, float w) {
-    if (!round_weights_ || dtype == DType::kF32) return w;
-    return dtype == DType::kBF16 ? ToF32(ToBF16(w)) : ToF32(ToF16(w));
-  }
+  float RoundWeight(DType dtype, float w) { return round_weights_ ? RoundTo(dtype, w) : w; }
 
   float Dot(const AttentionProblem& p, int64_t b, int64_t h, int64_t i, int64_t j) {
-    const int64_t D = p.shape.D, kh = p.shape.KeyHead(h);
-    std::vector<int64_t> order(D);
+    return SumOf(p.shape.D, [&](int64_t d) {
+      return double{p.q.At(b, i, h, d)} * p.k.At(b, j, p.shape.KeyHead(h), d);
+    });
+  }
+
+  // Products, each added by one operation.
+  template <typename Product>
+  float SumOf(int64_t n, const Product& product) {
+    std::vector<int64_t> order(n);
     std::iota(order.begin(), order.end(), 0);
     if (dot_order_ == 1) std::shuffle(order.begin(), order.end(), random_);
     std::vector<float> partial(dot_order_ == 2 ? 8 : 1, 0.0f);
-    for (int64_t n = 0; n < D; ++n) {
-      float& sum = partial[n % partial.size()];
-      sum = Op(double{sum} + double{p.q.At(b, i, h, order[n])} * p.k.At(b, j, kh, order[n]));
+    for (int64_t at = 0; at < n; ++at) {
+      float& sum = partial[at % partial.size()];
+      sum = Op(double{sum} + product(order[at]));
     }
     float total = 0;
     for (const float x : partial) total = Op(double{total} + x);
@@ -143,7 +145,7 @@ class ConformingKernel {
 
   std::mt19937_64 random_;
   int tile_, order_, rounding_, exp_error_, dot_order_;
-  bool round_weights_, fold_log2_, reciprocal_, flush_;
+  bool round_weights_, fold_log2_, reciprocal_, flush_, round_output_ = true;
 };
 
 }  // namespace bitanchor::testing

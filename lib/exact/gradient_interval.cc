@@ -1,0 +1,336 @@
+// In the order of the derivation in lib/NUMERICS.md ("The interval of gradients"), whose symbols
+// are used. A kernel's P'_ij, dP'_ij and delta'_i err independently of each other; delta' errs
+// alike for all keys of a query, so in dq its error multiplies the sum of P_ij k_j, not of P_ij
+// |k_j|.
+#include "lib/exact/gradient_interval.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/exact/score_row.h"
+#include "lib/number/elementary.h"
+#include "lib/number/float_environment.h"
+
+namespace bitanchor::exact {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// What a kernel may lose of x by flushing it to zero.
+double Lost(double x) { return std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0; }
+
+double At(const TensorView& tensor, int64_t b, int64_t s, int64_t h, int64_t d) {
+  return tensor ? static_cast<double>(tensor.At(b, s, h, d)) : 0.0;
+}
+
+bool AllFinite(const TensorView& tensor, int64_t b, int64_t s, int64_t h) {
+  for (int64_t d = 0; d < tensor.shape[3]; ++d) {
+    if (!std::isfinite(tensor.At(b, s, h, d))) return false;
+  }
+  return true;
+}
+
+// One element of a gradient: a sum over pairs.
+struct Sum {
+  double value = 0;  // the exact sum
+  double up = 0,
+         down = 0;   // of its positive terms, and of its negative ones: bounds of any partial sum
+  double error = 0;  // of a kernel's terms before they are summed
+  double most = 0;   // at least the sum of the magnitudes of a kernel's terms
+
+  void Add(double term, double term_error, double term_most) {
+    value += term;
+    (term > 0 ? up : down) += std::fabs(term);
+    error += term_error;
+    most += term_most;
+  }
+};
+
+// `error` of `sum` with that of its summation: `addends` terms in f32 in any order, and at most
+// `stores` times the running sum rounded to the output's type.
+double SummedError(const Contract& contract, const Sum& sum, int64_t addends, int64_t stores,
+                   const OutputRounding& rounding) {
+  const double error = sum.error + SumError(contract, addends) * sum.most +
+                       4 * static_cast<double>(addends + 1) * contract.flush;
+  const double partial = std::max(sum.up, sum.down) + error;
+  return error + static_cast<double>(stores) * (rounding.relative * partial + rounding.absolute);
+}
+
+Interval Finished(const Contract& contract, DType dtype, double value, double error, double most) {
+  if (!(most < kMayOverflow)) return kUndeterminedInterval;
+  const double bound = error + 4 * contract.operation * (std::fabs(value) + error) + contract.flush;
+  return RoundedInterval(dtype, value, value - bound, value + bound);
+}
+
+// The rounding of a running sum that is stored multiplied by `scale`, or not, in units of the sum.
+OutputRounding StoreRounding(DType dtype, double scale) {
+  const OutputRounding rounding = RoundingOf(dtype);
+  return {rounding.relative, rounding.absolute * std::max(1.0, 1 / scale)};
+}
+
+// How often the running sum of a gradient may be stored: tiles from `first` to `last`, less one.
+int64_t Stores(int64_t first, int64_t last, int64_t tile) { return last / tile - first / tile; }
+
+}  // namespace
+
+// A visible pair of query and key.
+struct GradientIntervals::Pair {
+  double p, p_error;             // P and how far P' may be
+  double ds, ds_error, ds_most;  // dS, how far dS' may be beyond delta's P (delta - delta'), and
+                                 // its largest magnitude; both after its rounding to the input type
+};
+
+GradientIntervals::GradientIntervals(const GradientProblem& problem, const Contract& contract)
+    : problem_(problem), contract_(contract) {
+  const AttentionShape& shape = problem.attention.problem.shape;
+  rows_.resize(shape.B * shape.Hq * shape.Sq);
+}
+
+GradientIntervals::Dot GradientIntervals::GradientOfWeight(int64_t b, int64_t h, int64_t i,
+                                                           int64_t j) const {
+  const AttentionProblem& p = problem_.attention.problem;
+  const int64_t key_head = p.shape.KeyHead(h);
+  const double term = TermsOf(contract_, p.shape.D, 1, 1).score;
+  Dot dot = {0, 0};
+  for (int64_t d = 0; d < p.shape.D; ++d) {
+    const double g = problem_.dout.At(b, i, h, d), v = p.v.At(b, j, key_head, d);
+    dot.value += g * v;
+    dot.size += (std::fabs(g) + Lost(g) / term) * (std::fabs(v) + Lost(v) / term);
+  }
+  return dot;
+}
+
+// The log-sum-exp and delta that the backward pass starts from. delta' - delta, for delta' made
+// from an o that has the errors of a forward pass, is
+//   sum_j w_j (e^eta_j - 1)(dP_j - delta) / L' + ...,
+// for o' - o is a mean of v_j - o (attention_interval.cc) and sum_d dO_d (v_jd - o_d) = dP_j -
+// delta.
+GradientIntervals::Row GradientIntervals::Summarise(int64_t b, int64_t h, int64_t i,
+                                                    Interval& delta_interval) const {
+  const AttentionProblem& p = problem_.attention.problem;
+  const int64_t D = p.shape.D, key_head = p.shape.KeyHead(h);
+  Row out;
+  delta_interval = kUndeterminedInterval;
+  const ScoreRow row = ScoresOf(problem_.attention, contract_, b, h, i);
+  if (row.kind == RowKind::kEmpty) {
+    out.kind = Kind::kEmpty;
+    delta_interval = {0, 0, 0};
+  }
+  if (row.kind == RowKind::kNaN) {
+    out.kind = Kind::kNaN;
+    delta_interval = kNaNInterval;
+  }
+  if (row.kind != RowKind::kOrdinary || !row.useful || row.low <= 0) return out;
+  if (!AllFinite(problem_.dout, b, i, h)) return out;
+
+  const RowTerms& terms = row.terms;
+  std::vector<Dot> dots;
+  std::vector<double> o(D);
+  for (const Key& key : row.keys) {
+    dots.push_back(GradientOfWeight(b, h, i, key.j));
+    if (!std::isfinite(key.score.t) || !(dots.back().size < kMayOverflow)) return out;
+    for (int64_t d = 0; d < D; ++d) o[d] += key.w * p.v.At(b, key.j, key_head, d);
+  }
+  double size = 0, gradient = 0;  // sum_d |dO_d||O_d|, sum_d |dO_d|
+  for (int64_t d = 0; d < D; ++d) {
+    const double g = problem_.dout.At(b, i, h, d);
+    o[d] /= row.l;
+    out.delta += g * o[d];
+    size += (std::fabs(g) + Lost(g) / terms.score) * std::fabs(o[d]);
+    gradient += std::fabs(g);
+  }
+
+  const LseBound lse = LseOf(row, contract_);
+  out.lse = lse.want;
+  out.lse_error = std::max(lse.below, lse.above);
+  const int64_t at = (b * p.shape.Hq + h) * p.shape.Sq + i;
+  if (!problem_.lse.empty()) {
+    const double conversion = problem_.lse_relative * std::fabs(lse.want);
+    const double off = std::fabs(problem_.lse[at] - lse.want);
+    if (off <= out.lse_error + conversion) {
+      out.lse = problem_.lse[at];
+      out.lse_error = lse.finish + conversion;
+    }
+  }
+
+  // |delta' - delta| before o is rounded; and sum_d |dO_d||o'_d - o_d|, for which each key's errors
+  // have to be taken as independent from dimension to dimension.
+  const double deep = terms.numerator - contract_.weight_rounding;  // the numerator's sum alone
+  double error = 0, apart = 0, products = 0, weighted = 0;
+  for (size_t n = 0; n < row.keys.size(); ++n) {
+    const Key& key = row.keys[n];
+    const double e = Expm1Bound(key.y), w = key.w, large = w * (1 + e);
+    const Dot& dP = dots[n];
+    const double rounding = contract_.weight_rounding * large + contract_.weight_absolute;
+    error += (w * e + terms.weight_absolute) * std::fabs(dP.value - out.delta);
+    error += rounding * std::fabs(dP.value) + deep * large * dP.size;
+    apart += (w * e + terms.weight_absolute) * (dP.size + size);
+    apart += (rounding + deep * large) * dP.size;
+    products += large * terms.score * dP.size;
+    weighted += large * dP.size;
+  }
+  const double sum_error = terms.depth * size * row.high + terms.product_absolute * gradient;
+  const double divisor = row.low * (1 - terms.depth);
+  error = (error + sum_error) / divisor;
+  apart = (apart + sum_error) / divisor;
+  const double most = size + apart;  // >= sum_d |dO_d||o'_d|
+  const OutputRounding o_rounding = RoundingOf(problem_.attention.o_dtype);
+  // Normalising, storing o, and summing over d; or summing P_j dP_j over keys.
+  const double n = static_cast<double>(row.keys.size() + D);
+  error += (terms.finish + o_rounding.relative + terms.score) * most +
+           o_rounding.absolute * gradient + contract_.flush * (gradient + 4 * n);
+  error +=
+      (products + SumError(contract_, static_cast<int64_t>(row.keys.size())) * weighted) / divisor +
+      std::fabs(out.delta) * (out.lse_error + terms.finish);
+  out.delta_error = error;
+  delta_interval = RoundedInterval(DType::kF32, out.delta, out.delta - error, out.delta + error);
+  if (!problem_.delta.empty()) {
+    const double given = problem_.delta[at];
+    if (std::fabs(given - out.delta) <= error) {
+      out.delta = given;
+      out.delta_error = 0;
+    }
+  }
+  out.kind = Kind::kOrdinary;
+  return out;
+}
+
+// P' (dP' - delta') - P (dP - delta) + P (delta' - delta)
+//   = (P' - P)(dP' - delta') + P (dP' - dP), then the operations' and the input type's roundings.
+GradientIntervals::Pair GradientIntervals::PairOf(const Row& row, int64_t b, int64_t h, int64_t i,
+                                                  int64_t j) const {
+  const AttentionProblem& p = problem_.attention.problem;
+  const double op = contract_.operation, scale = p.softmax_scale;
+  const Score score = ScoreOf(problem_.attention, contract_, b, h, i, j);
+  const double y = score.x + ArgumentError(contract_, score.t, row.lse) + contract_.exp_error +
+                   4 * op + row.lse_error;
+  Pair pair;
+  pair.p = number::ExpF64(score.t - row.lse);
+  pair.p_error = pair.p * Expm1Bound(y) + 4 * contract_.flush;
+
+  const Dot dP = GradientOfWeight(b, h, i, j);
+  const double term = TermsOf(contract_, p.shape.D, 1, 1).score;
+  const double dP_error = term * dP.size + 4 * static_cast<double>(p.shape.D + 1) * contract_.flush;
+  const double g = dP.value - row.delta;
+  const double g_most = std::fabs(g) + dP_error + row.delta_error;
+  const double most = (pair.p + pair.p_error) * g_most * (1 + 4 * op);
+  pair.ds = pair.p * g;
+  pair.ds_error = pair.p_error * g_most + pair.p * dP_error + 4 * op * most;
+  // The scale may be multiplied in before the rounding.
+  pair.ds_error += contract_.weight_rounding * most +
+                   (contract_.weight_absolute + contract_.flush) * std::max(1.0, 1 / scale);
+  pair.ds_most = most + pair.ds_error;
+  if (y > 0.5) pair.ds_error = pair.ds_most = pair.p_error = kInf;
+  if (contract_.dtype == DType::kF16 && pair.ds_most * std::max(1.0, scale) >= 65504) {
+    pair.ds_error = pair.ds_most = kInf;
+  }
+  return pair;
+}
+
+void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, Interval& delta) {
+  const FloatEnvironment environment;
+  const IntervalProblem& attention = problem_.attention;
+  const AttentionProblem& p = attention.problem;
+  const int64_t D = p.shape.D, key_head = p.shape.KeyHead(h);
+  Row& row = rows_[(b * p.shape.Hq + h) * p.shape.Sq + i];
+  row = Summarise(b, h, i, delta);
+  if (row.kind != Kind::kOrdinary) {
+    std::fill(dq, dq + D,
+              row.kind == Kind::kEmpty ? Interval{0, 0, 0}
+              : row.kind == Kind::kNaN ? kNaNInterval
+                                       : kUndeterminedInterval);
+    return;
+  }
+  std::vector<Sum> sums(D);
+  std::vector<double> mean(D);  // sum_j P_j k_j: what an error of delta is multiplied with
+  int64_t addends = 0, first = -1, last = -1;
+  for (int64_t j = 0; j < p.shape.Skv; ++j) {
+    if (!p.mask.Visible(b, i, j)) continue;
+    if (first < 0) first = j;
+    last = j;
+    ++addends;
+    const Pair pair = PairOf(row, b, h, i, j);
+    for (int64_t d = 0; d < D; ++d) {
+      const double k = p.k.At(b, j, key_head, d);
+      const double off = At(attention.k_deviation, b, j, key_head, d) + Lost(k);
+      sums[d].Add(pair.ds * k, pair.ds_error * std::fabs(k) + pair.ds_most * off,
+                  pair.ds_most * (std::fabs(k) + off));
+      mean[d] += pair.p * k;
+    }
+  }
+  const OutputRounding rounding = StoreRounding(problem_.dq_dtype, p.softmax_scale);
+  const int64_t stores = Stores(first, last, contract_.gradient_key_tile);
+  const double scale = p.softmax_scale;
+  for (int64_t d = 0; d < D; ++d) {
+    sums[d].error += row.delta_error * std::fabs(mean[d]);
+    const double error = SummedError(contract_, sums[d], addends, stores, rounding);
+    dq[d] = Finished(contract_, problem_.dq_dtype, scale * sums[d].value, scale * error,
+                     std::max(1.0, scale) * sums[d].most);
+  }
+}
+
+void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval* dk,
+                               Interval* dv) const {
+  const FloatEnvironment environment;
+  const IntervalProblem& attention = problem_.attention;
+  const AttentionProblem& p = attention.problem;
+  const int64_t D = p.shape.D, group = p.shape.Hq / p.shape.Hkv, Sq = p.shape.Sq;
+  const double u = contract_.weight_rounding, scale = p.softmax_scale;
+  const OutputRounding dk_rounding = StoreRounding(problem_.dk_dtype, scale);
+  const OutputRounding dv_rounding = RoundingOf(problem_.dv_dtype);
+  std::vector<Sum> dk_total(D), dv_total(D);  // over heads, with the errors of each head's sum
+  int64_t addends = 0;
+  bool undetermined = false, nan = false;
+  for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
+    std::vector<Sum> dk_sum(D), dv_sum(D);
+    int64_t first = -1, last = -1, mine = 0;
+    for (int64_t i = 0; i < Sq; ++i) {
+      if (!p.mask.Visible(b, i, j)) continue;
+      const Row& row = rows_[(b * p.shape.Hq + h) * Sq + i];
+      nan |= row.kind == Kind::kNaN;
+      undetermined |= row.kind == Kind::kUndetermined;
+      if (row.kind != Kind::kOrdinary) continue;
+      if (first < 0) first = i;
+      last = i;
+      ++mine;
+      const Pair pair = PairOf(row, b, h, i, j);
+      const double ds_error = pair.ds_error + row.delta_error * pair.p;
+      const double ds_most = pair.ds_most + row.delta_error * pair.p;
+      const double p_most = pair.p + pair.p_error;
+      const double p_error = pair.p_error + u * p_most + contract_.weight_absolute;
+      for (int64_t d = 0; d < D; ++d) {
+        const double q = p.q.At(b, i, h, d), g = problem_.dout.At(b, i, h, d);
+        const double off = At(attention.q_deviation, b, i, h, d) + Lost(q);
+        dk_sum[d].Add(pair.ds * q, ds_error * std::fabs(q) + ds_most * off,
+                      ds_most * (std::fabs(q) + off));
+        dv_sum[d].Add(pair.p * g, p_error * std::fabs(g) + p_most * Lost(g),
+                      (pair.p + p_error) * std::fabs(g));
+      }
+    }
+    if (mine == 0) continue;
+    addends += mine;
+    // A group's heads may each be rounded to the output's type before they are added.
+    const int64_t stores =
+        Stores(first, last, contract_.GradientQueryTile(Sq)) + (group > 1 ? 1 : 0);
+    for (int64_t d = 0; d < D; ++d) {
+      dk_sum[d].error = SummedError(contract_, dk_sum[d], mine, stores, dk_rounding);
+      dv_sum[d].error = SummedError(contract_, dv_sum[d], mine, stores, dv_rounding);
+      dk_total[d].Add(dk_sum[d].value, dk_sum[d].error, dk_sum[d].most);
+      dv_total[d].Add(dv_sum[d].value, dv_sum[d].error, dv_sum[d].most);
+    }
+  }
+  for (int64_t d = 0; d < D; ++d) {
+    if (nan || undetermined || addends == 0) {
+      dk[d] = dv[d] = nan ? kNaNInterval : undetermined ? kUndeterminedInterval : Interval{0, 0, 0};
+      continue;
+    }
+    const double dk_error = SummedError(contract_, dk_total[d], group, 0, dk_rounding);
+    const double dv_error = SummedError(contract_, dv_total[d], group, 0, dv_rounding);
+    dk[d] = Finished(contract_, problem_.dk_dtype, scale * dk_total[d].value, scale * dk_error,
+                     std::max(1.0, scale) * dk_total[d].most);
+    dv[d] = Finished(contract_, problem_.dv_dtype, dv_total[d].value, dv_error, dv_total[d].most);
+  }
+}
+
+}  // namespace bitanchor::exact

@@ -1,0 +1,143 @@
+// A simulated backward pass of the flash contracts, with every freedom that the contract grants
+// drawn from a seed. Shares nothing with the interval's code.
+#ifndef BITANCHOR_TESTS_EXACT_CONFORMING_BACKWARD_H_
+#define BITANCHOR_TESTS_EXACT_CONFORMING_BACKWARD_H_
+
+#include "tests/exact/conforming_kernel.h"
+
+namespace bitanchor::testing {
+
+class ConformingBackward : public ConformingKernel {
+ public:
+  explicit ConformingBackward(uint64_t seed) : ConformingKernel(seed) {
+    const auto pick = [&](int n) { return static_cast<int>(random_() % n); };
+    delta_from_ = pick(3);
+    descending_ = pick(2) == 0;
+    scale_early_ = pick(2) == 0;
+    probability_from_lse_ = pick(2) == 0;
+    stores_partial_ = pick(2) == 0;
+    round_heads_ = pick(2) == 0;
+  }
+
+  std::vector<float> dq, dk, dv;  // [Sq, group, D], [Skv, D], [Skv, D]: of batch 0
+  std::vector<float> lse, delta;  // [group, Sq]
+
+  // The gradients of one key head and of the query heads that read it.
+  void Run(const AttentionProblem& p, const TensorView& dout, int64_t key_head) {
+    const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
+    (void)B;
+    const int64_t group = Hq / Hkv, tile = std::clamp<int64_t>(Sq / 12, 32, 256);
+    dq.assign(Sq * group * D, 0.0f);
+    dk.assign(Skv * D, 0.0f);
+    dv.assign(Skv * D, 0.0f);
+    lse.assign(group * Sq, 0.0f);
+    delta.assign(group * Sq, 0.0f);
+    std::vector<float> ds(Sq * Skv), weights(Sq * Skv);
+    for (int64_t g = 0; g < group; ++g) {
+      std::vector<float> dk_head(Skv * D), dv_head(Skv * D);
+      for (int64_t i = 0; i < Sq; ++i) {
+        QueryRow(p, dout, key_head * group + g, i, &ds[i * Skv], &weights[i * Skv],
+                 &dq[(i * group + g) * D], lse[g * Sq + i], delta[g * Sq + i]);
+      }
+      for (int64_t step = 0; step < Sq; ++step) {
+        const int64_t i = descending_ ? Sq - 1 - step : step;
+        const bool ends_tile = descending_ ? i % tile == 0 : i % tile == tile - 1;
+        for (int64_t j = 0; j < Skv; ++j) {
+          for (int64_t d = 0; d < D; ++d) {
+            float &k_sum = dk_head[j * D + d], &v_sum = dv_head[j * D + d];
+            if (p.mask.Visible(0, i, j)) {
+              k_sum = Op(k_sum + double{ds[i * Skv + j]} * p.q.At(0, i, key_head * group + g, d));
+              v_sum =
+                  Op(v_sum + double{weights[i * Skv + j]} * dout.At(0, i, key_head * group + g, d));
+            }
+            if (ends_tile && stores_partial_)
+              k_sum = Store(p, k_sum), v_sum = RoundTo(p.dtype, v_sum);
+          }
+        }
+      }
+      for (int64_t n = 0; n < Skv * D; ++n) {
+        if (round_heads_)
+          dk_head[n] = Store(p, dk_head[n]), dv_head[n] = RoundTo(p.dtype, dv_head[n]);
+        dk[n] = Op(double{dk[n]} + dk_head[n]);
+        dv[n] = Op(double{dv[n]} + dv_head[n]);
+      }
+    }
+    for (int64_t n = 0; n < Skv * D; ++n) {
+      dk[n] = RoundTo(p.dtype, Late(p, dk[n]));
+      dv[n] = RoundTo(p.dtype, dv[n]);
+    }
+  }
+
+ private:
+  float Late(const AttentionProblem& p, float x) {
+    return scale_early_ ? x : Op(double{x} * p.softmax_scale);
+  }
+
+  // A running sum kept in the output's type is kept scaled.
+  float Store(const AttentionProblem& p, float x) {
+    return scale_early_ ? RoundTo(p.dtype, x)
+                        : static_cast<float>(RoundTo(p.dtype, double{x} * p.softmax_scale) /
+                                             double{p.softmax_scale});
+  }
+
+  void QueryRow(const AttentionProblem& p, const TensorView& dout, int64_t h, int64_t i, float* ds,
+                float* weights, float* dq_row, float& row_lse, float& row_delta) {
+    const int64_t D = p.shape.D, kh = p.shape.KeyHead(h);
+    std::vector<float> o;
+    round_output_ = delta_from_ == 0;
+    Row(p, 0, h, i, o, row_lse);
+    std::vector<int64_t> keys;
+    std::vector<float> t, probability, dp;
+    for (int64_t j = 0; j < p.shape.Skv; ++j) {
+      if (!p.mask.Visible(0, i, j)) continue;
+      keys.push_back(j);
+      t.push_back(Op(double{Dot(p, 0, h, i, j)} * p.softmax_scale));
+      dp.push_back(
+          SumOf(D, [&](int64_t d) { return double{dout.At(0, i, h, d)} * p.v.At(0, j, kh, d); }));
+    }
+    row_delta = 0;
+    if (keys.empty()) return;
+    const bool folded = fold_log2_;
+    fold_log2_ = false;
+    const float m = *std::max_element(t.begin(), t.end());
+    for (const float x : t) {
+      probability.push_back(Weight(x, probability_from_lse_ ? row_lse : m, 1, false));
+    }
+    fold_log2_ = folded;
+    const int64_t n = static_cast<int64_t>(keys.size());
+    if (!probability_from_lse_) {
+      const float l = SumOf(n, [&](int64_t at) { return double{probability[at]}; });
+      for (float& x : probability) x = Op(double{x} / l);
+    }
+    row_delta = delta_from_ == 2
+                    ? SumOf(n, [&](int64_t at) { return double{probability[at]} * dp[at]; })
+                    : SumOf(D, [&](int64_t d) { return double{dout.At(0, i, h, d)} * o[d]; });
+    for (int64_t at = 0; at < n; ++at) {
+      float gradient = Op(double{probability[at]} * Op(double{dp[at]} - row_delta));
+      if (scale_early_) gradient = Op(double{gradient} * p.softmax_scale);
+      ds[keys[at]] = RoundWeight(p.dtype, gradient);
+      weights[keys[at]] = RoundWeight(p.dtype, probability[at]);
+    }
+    for (int64_t d = 0; d < D; ++d) {
+      float sum = 0;
+      for (int64_t from = 0, to = 0; from < n; from = to) {  // tiles of keys
+        while (to < n && keys[to] / kKeyTile == keys[from] / kKeyTile) ++to;
+        const float tile = SumOf(to - from, [&](int64_t at) {
+          return double{ds[keys[from + at]]} * p.k.At(0, keys[from + at], kh, d);
+        });
+        sum = Op(double{sum} + tile);
+        if (stores_partial_) sum = Store(p, sum);
+      }
+      dq_row[d] = RoundTo(p.dtype, Late(p, sum));
+    }
+  }
+
+  static constexpr int64_t kKeyTile = 512;
+
+  int delta_from_;  // the stored o, an unrounded one, the sum of P dP
+  bool descending_, scale_early_, probability_from_lse_, stores_partial_, round_heads_;
+};
+
+}  // namespace bitanchor::testing
+
+#endif  // BITANCHOR_TESTS_EXACT_CONFORMING_BACKWARD_H_
