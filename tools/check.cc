@@ -76,6 +76,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   fmt::print("\njudged by: {} {}\n", verdict.mode, verdict.name);
   for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
   for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
+  if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
   if (!verdict.not_judged.empty())
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
 }
@@ -91,7 +92,7 @@ int Check(const CheckOptions& options) {
   const Capture capture = ReadCapture(options.capture);
   if (!capture.HasAnswer()) {
     throw InputError(options.capture, "no answer",
-                     "at least one of o, lse, q_rope, k_rope, dq, dk, dv");
+                     "at least one of o, lse, q_rope, k_rope, dq, dk, dv, delta");
   }
   const Verdict verdict = options.recipe.empty()
                               ? JudgeByContract(capture, ChooseContract(options, capture.problem),

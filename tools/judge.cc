@@ -6,34 +6,17 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <mutex>
-#include <set>
 
 #include "lib/exact/attention_interval.h"
 #include "lib/exact/rope_interval.h"
-#include "lib/number/philox.h"
-#include "simd/parallel.h"
 #include "tools/compute.h"
+#include "tools/judge_gradients.h"
+#include "tools/judge_rows.h"
 
 namespace bitanchor::tools {
 namespace {
 
-constexpr int64_t kQueriesPerTask = 16;
 constexpr int64_t kTokensPerTask = 64;
-
-// Runs tasks, each with a census per output of its own, and merges them; the order does not matter
-// to a Census.
-template <size_t N, typename Body>
-std::array<Census, N> Judged(const simd::EngineOptions& options, int64_t tasks,
-                             const std::array<Census, N>& empty, const Body& body) {
-  std::vector<std::array<Census, N>> partial(simd::Workers(options), empty);
-  simd::ParallelFor(options, tasks, [&](int64_t task, int worker) { body(task, partial[worker]); });
-  std::array<Census, N> merged = empty;
-  for (const auto& part : partial) {
-    for (size_t n = 0; n < N; ++n) merged[n].Merge(part[n]);
-  }
-  return merged;
-}
 
 // One of q and k through RoPE as the contract sees it: what attention shall start from, how far a
 // conforming kernel may be from it, and how the kernel's own rotation stands.
@@ -95,61 +78,9 @@ RotatedInput RotateInput(const Capture& capture, const Contract& contract, const
   return out;
 }
 
-// N different rows out of `total`, ascending (Floyd's sampling, drawn by Philox).
-std::vector<int64_t> SampleRows(int64_t total, const SampleOptions& sample) {
-  std::set<int64_t> rows;
-  for (int64_t top = total - sample.rows; top < total; ++top) {
-    const auto words =
-        Philox4x32({static_cast<uint32_t>(top), static_cast<uint32_t>(top >> 32), 0, 0},
-                   {static_cast<uint32_t>(sample.seed), static_cast<uint32_t>(sample.seed >> 32)});
-    const uint64_t draw = (uint64_t{words[1]} << 32 | words[0]) % static_cast<uint64_t>(top + 1);
-    if (!rows.insert(static_cast<int64_t>(draw)).second) rows.insert(top);
-  }
-  return {rows.begin(), rows.end()};
-}
-
-// A block of consecutive queries of one head.
-struct RowBlock {
-  int64_t b, h, q0, nq;
-};
-
-std::vector<RowBlock> RowBlocks(const AttentionShape& shape, const SampleOptions& sample) {
-  std::vector<RowBlock> blocks;
-  const int64_t total = shape.B * shape.Hq * shape.Sq;
-  if (sample.rows > 0 && sample.rows < total) {
-    for (const int64_t row : SampleRows(total, sample)) {
-      const int64_t head = row / shape.Sq;
-      blocks.push_back({head / shape.Hq, head % shape.Hq, row % shape.Sq, 1});
-    }
-    return blocks;
-  }
-  for (int64_t head = 0; head < shape.B * shape.Hq; ++head) {
-    for (int64_t q0 = 0; q0 < shape.Sq; q0 += kQueriesPerTask) {
-      blocks.push_back(
-          {head / shape.Hq, head % shape.Hq, q0, std::min(kQueriesPerTask, shape.Sq - q0)});
-    }
-  }
-  return blocks;
-}
-
-// The kernel's LSE as a natural, scaled one with -inf for rows that see nothing. An empty row must
-// hold the value that the capture says empty rows have.
-float NaturalLse(const LseSpec& spec, float got, float scale, bool row_is_empty) {
-  if (row_is_empty) {
-    const bool as_said = std::isnan(spec.empty) ? std::isnan(got) : got == spec.empty;
-    const float minus_inf = -std::numeric_limits<float>::infinity();
-    return as_said ? minus_inf : got == minus_inf ? std::numeric_limits<float>::quiet_NaN() : got;
-  }
-  double value = got;
-  if (spec.base == LseBase::k2) value *= 0.69314718055994530942;
-  if (!spec.scaled) value *= scale;
-  return static_cast<float>(value);
-}
-
-// Converting costs the kernel and us a rounding or two more.
 void WidenForConversion(const LseSpec& spec, Interval& interval) {
-  if ((spec.base == LseBase::kE && spec.scaled) || !std::isfinite(interval.want)) return;
-  const double more = 0x1p-21 * std::fabs(interval.want);
+  if (!std::isfinite(interval.want)) return;
+  const double more = LseConversion(spec) * std::fabs(interval.want);
   interval.low = RoundToF32(interval.low - more);
   interval.high = RoundToF32(interval.high + more);
 }
@@ -157,17 +88,18 @@ void WidenForConversion(const LseSpec& spec, Interval& interval) {
 void JudgeAttention(const Capture& capture, const Contract& contract,
                     const IntervalProblem& problem, const SampleOptions& sample,
                     const simd::EngineOptions& options, Verdict& verdict) {
-  const std::vector<RowBlock> blocks = RowBlocks(problem.problem.shape, sample);
+  const std::vector<RowBlock> blocks = RowBlocks(problem.problem.shape.B, problem.problem.shape.Hq,
+                                                 problem.problem.shape.Sq, sample);
   const int64_t D = problem.problem.shape.D;
   const auto census = Judged<2>(
       options, static_cast<int64_t>(blocks.size()), {Census(problem.o_dtype), Census(DType::kF32)},
       [&](int64_t task, std::array<Census, 2>& mine) {
         const RowBlock& block = blocks[task];
         IntervalBlock want;
-        exact::AttentionIntervals(problem, contract, block.b, block.h, block.q0, block.nq, want);
+        exact::AttentionIntervals(problem, contract, block.b, block.h, block.s0, block.rows, want);
         std::vector<float> got(D);
-        for (int64_t n = 0; n < block.nq; ++n) {
-          const int64_t i = block.q0 + n;
+        for (int64_t n = 0; n < block.rows; ++n) {
+          const int64_t i = block.s0 + n;
           const ElementIndex index = {block.b, i, block.h, 0};
           if (capture.o) {
             for (int64_t d = 0; d < D; ++d) got[d] = capture.o.At(block.b, i, block.h, d);
@@ -264,11 +196,7 @@ Verdict JudgeByContract(const Capture& capture, const Contract& contract,
   if (capture.o || capture.lse)
     JudgeAttention(capture, contract, problem, sample, options, verdict);
   NoteAbsent(capture, verdict);
-  for (const auto& gradient : kGradients) {
-    if (!(capture.*gradient.got)) continue;
-    verdict.not_judged.push_back(
-        fmt::format("{} (no contract for gradients; --recipe)", gradient.name));
-  }
+  JudgeGradients(capture, contract, problem, sample, options, verdict);
   return verdict;
 }
 

@@ -2,21 +2,14 @@
 #ifndef BITANCHOR_TOOLS_JUDGE_H_
 #define BITANCHOR_TOOLS_JUDGE_H_
 
-#include <cstdint>
-
 #include "lib/file/capture.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
 #include "lib/verdict/verdict.h"
 #include "simd/options.h"
+#include "tools/judge_rows.h"
 
 namespace bitanchor::tools {
-
-struct SampleOptions {
-  int64_t rows =
-      0;  // rows (a query of a head) of o and lse that are judged; 0: all. RoPE is judged whole
-  uint64_t seed = 0;
-};
 
 // Each answer against the interval that the contract leaves around the exact centre. o and lse
 // start from the capture's q_rope and k_rope where it has them; where it has rope without them,

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <limits>
 
-#include "lib/exact/score_row.h"
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
 
@@ -106,13 +105,13 @@ GradientIntervals::Dot GradientIntervals::GradientOfWeight(int64_t b, int64_t h,
 //   sum_j w_j (e^eta_j - 1)(dP_j - delta) / L' + ...,
 // for o' - o is a mean of v_j - o (attention_interval.cc) and sum_d dO_d (v_jd - o_d) = dP_j -
 // delta.
-GradientIntervals::Row GradientIntervals::Summarise(int64_t b, int64_t h, int64_t i,
+GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t b, int64_t h,
+                                                    int64_t i, std::vector<Dot>& dots,
                                                     Interval& delta_interval) const {
   const AttentionProblem& p = problem_.attention.problem;
   const int64_t D = p.shape.D, key_head = p.shape.KeyHead(h);
   Row out;
   delta_interval = kUndeterminedInterval;
-  const ScoreRow row = ScoresOf(problem_.attention, contract_, b, h, i);
   if (row.kind == RowKind::kEmpty) {
     out.kind = Kind::kEmpty;
     delta_interval = {0, 0, 0};
@@ -125,7 +124,6 @@ GradientIntervals::Row GradientIntervals::Summarise(int64_t b, int64_t h, int64_
   if (!AllFinite(problem_.dout, b, i, h)) return out;
 
   const RowTerms& terms = row.terms;
-  std::vector<Dot> dots;
   std::vector<double> o(D);
   for (const Key& key : row.keys) {
     dots.push_back(GradientOfWeight(b, h, i, key.j));
@@ -198,18 +196,16 @@ GradientIntervals::Row GradientIntervals::Summarise(int64_t b, int64_t h, int64_
 
 // P' (dP' - delta') - P (dP - delta) + P (delta' - delta)
 //   = (P' - P)(dP' - delta') + P (dP' - dP), then the operations' and the input type's roundings.
-GradientIntervals::Pair GradientIntervals::PairOf(const Row& row, int64_t b, int64_t h, int64_t i,
-                                                  int64_t j) const {
+GradientIntervals::Pair GradientIntervals::PairOf(const Row& row, const Score& score,
+                                                  const Dot& dP) const {
   const AttentionProblem& p = problem_.attention.problem;
   const double op = contract_.operation, scale = p.softmax_scale;
-  const Score score = ScoreOf(problem_.attention, contract_, b, h, i, j);
   const double y = score.x + ArgumentError(contract_, score.t, row.lse) + contract_.exp_error +
                    4 * op + row.lse_error;
   Pair pair;
   pair.p = number::ExpF64(score.t - row.lse);
   pair.p_error = pair.p * Expm1Bound(y) + 4 * contract_.flush;
 
-  const Dot dP = GradientOfWeight(b, h, i, j);
   const double term = TermsOf(contract_, p.shape.D, 1, 1).score;
   const double dP_error = term * dP.size + 4 * static_cast<double>(p.shape.D + 1) * contract_.flush;
   const double g = dP.value - row.delta;
@@ -234,7 +230,10 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
   const AttentionProblem& p = attention.problem;
   const int64_t D = p.shape.D, key_head = p.shape.KeyHead(h);
   Row& row = rows_[(b * p.shape.Hq + h) * p.shape.Sq + i];
-  row = Summarise(b, h, i, delta);
+  const ScoreRow scores = ScoresOf(attention, contract_, b, h, i);
+  std::vector<Dot> dots;
+  row = Summarise(scores, b, h, i, dots, delta);
+  if (dq == nullptr) return;
   if (row.kind != Kind::kOrdinary) {
     std::fill(dq, dq + D,
               row.kind == Kind::kEmpty ? Interval{0, 0, 0}
@@ -244,13 +243,9 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
   }
   std::vector<Sum> sums(D);
   std::vector<double> mean(D);  // sum_j P_j k_j: what an error of delta is multiplied with
-  int64_t addends = 0, first = -1, last = -1;
-  for (int64_t j = 0; j < p.shape.Skv; ++j) {
-    if (!p.mask.Visible(b, i, j)) continue;
-    if (first < 0) first = j;
-    last = j;
-    ++addends;
-    const Pair pair = PairOf(row, b, h, i, j);
+  for (size_t n = 0; n < scores.keys.size(); ++n) {
+    const int64_t j = scores.keys[n].j;
+    const Pair pair = PairOf(row, scores.keys[n].score, dots[n]);
     for (int64_t d = 0; d < D; ++d) {
       const double k = p.k.At(b, j, key_head, d);
       const double off = At(attention.k_deviation, b, j, key_head, d) + Lost(k);
@@ -259,13 +254,16 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
       mean[d] += pair.p * k;
     }
   }
+  const DType ends = problem_.before_rope ? DType::kF32 : problem_.dq_dtype;
   const OutputRounding rounding = StoreRounding(problem_.dq_dtype, p.softmax_scale);
-  const int64_t stores = Stores(first, last, contract_.gradient_key_tile);
+  const int64_t addends = static_cast<int64_t>(scores.keys.size());
+  const int64_t stores =
+      Stores(scores.keys.front().j, scores.keys.back().j, contract_.gradient_key_tile);
   const double scale = p.softmax_scale;
   for (int64_t d = 0; d < D; ++d) {
     sums[d].error += row.delta_error * std::fabs(mean[d]);
     const double error = SummedError(contract_, sums[d], addends, stores, rounding);
-    dq[d] = Finished(contract_, problem_.dq_dtype, scale * sums[d].value, scale * error,
+    dq[d] = Finished(contract_, ends, scale * sums[d].value, scale * error,
                      std::max(1.0, scale) * sums[d].most);
   }
 }
@@ -294,7 +292,8 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
       if (first < 0) first = i;
       last = i;
       ++mine;
-      const Pair pair = PairOf(row, b, h, i, j);
+      const Pair pair =
+          PairOf(row, ScoreOf(attention, contract_, b, h, i, j), GradientOfWeight(b, h, i, j));
       const double ds_error = pair.ds_error + row.delta_error * pair.p;
       const double ds_most = pair.ds_most + row.delta_error * pair.p;
       const double p_most = pair.p + pair.p_error;
@@ -320,6 +319,7 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
       dv_total[d].Add(dv_sum[d].value, dv_sum[d].error, dv_sum[d].most);
     }
   }
+  const DType dk_ends = problem_.before_rope ? DType::kF32 : problem_.dk_dtype;
   for (int64_t d = 0; d < D; ++d) {
     if (nan || undetermined || addends == 0) {
       dk[d] = dv[d] = nan ? kNaNInterval : undetermined ? kUndeterminedInterval : Interval{0, 0, 0};
@@ -327,7 +327,7 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
     }
     const double dk_error = SummedError(contract_, dk_total[d], group, 0, dk_rounding);
     const double dv_error = SummedError(contract_, dv_total[d], group, 0, dv_rounding);
-    dk[d] = Finished(contract_, problem_.dk_dtype, scale * dk_total[d].value, scale * dk_error,
+    dk[d] = Finished(contract_, dk_ends, scale * dk_total[d].value, scale * dk_error,
                      std::max(1.0, scale) * dk_total[d].most);
     dv[d] = Finished(contract_, problem_.dv_dtype, dv_total[d].value, dv_error, dv_total[d].most);
   }

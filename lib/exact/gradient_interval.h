@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lib/exact/score_row.h"
 #include "lib/recipe/interval.h"
 
 namespace bitanchor::exact {
@@ -12,10 +13,13 @@ namespace bitanchor::exact {
 struct GradientProblem {
   IntervalProblem attention;  // o_dtype: what a kernel stores o in, from which it may make delta
   TensorView dout;            // [B, Sq, Hq, D]
-  DType dq_dtype, dk_dtype, dv_dtype;
+  DType dq_dtype, dk_dtype, dv_dtype;  // that a kernel stores its gradients in
+  // dq and dk as intervals of f32, before they are rounded to that type: RopeIntervals::Gradient
+  // turns them back.
+  bool before_rope = false;
   // [B, Hq, Sq], the kernel's own, or empty: its backward pass starts from them, so each one that
   // is itself inside its interval narrows those of dq, dk and dv. LSE natural and scaled.
-  std::vector<float> lse, delta;
+  std::vector<float> lse = {}, delta = {};
   double lse_relative = 0;  // how far that LSE may be from the kernel's, relative to its size
 };
 
@@ -25,7 +29,8 @@ class GradientIntervals {
  public:
   GradientIntervals(const GradientProblem& problem, const Contract& contract);
 
-  // dq: [D], of query i of head h; delta: sum_d dO_d O_d. Remembers what KeyRow has to know of it.
+  // dq: [D], of query i of head h, or null; delta: sum_d dO_d O_d. Remembers what KeyRow has to
+  // know of it.
   void QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, Interval& delta);
 
   // dk, dv: [D] each, of key j. Every query that sees it must have had its QueryRow.
@@ -44,8 +49,10 @@ class GradientIntervals {
   struct Pair;
 
   Dot GradientOfWeight(int64_t b, int64_t h, int64_t i, int64_t j) const;
-  Pair PairOf(const Row& row, int64_t b, int64_t h, int64_t i, int64_t j) const;
-  Row Summarise(int64_t b, int64_t h, int64_t i, Interval& delta) const;
+  Pair PairOf(const Row& row, const Score& score, const Dot& gradient) const;
+  // dots: of every key of scores, where the row is ordinary.
+  Row Summarise(const ScoreRow& scores, int64_t b, int64_t h, int64_t i, std::vector<Dot>& dots,
+                Interval& delta) const;
 
   const GradientProblem& problem_;
   const Contract& contract_;

@@ -30,6 +30,27 @@ float Combine(RopeApply apply, Fusing fusing, DType F, float a, float b, float c
   return RoundTo(F, a * b + c * d);
 }
 
+struct Product {
+  float a, b;
+};
+
+// The factors from these ranges whose product is least, or greatest.
+Product Extreme(float a_low, float a_high, float b_low, float b_high, bool greatest) {
+  Product best = {a_low, b_low};
+  for (const Product p : {Product{a_low, b_high}, {a_high, b_low}, {a_high, b_high}}) {
+    const double mine = static_cast<double>(p.a) * p.b, its = static_cast<double>(best.a) * best.b;
+    if (greatest ? mine > its : mine < its) best = p;
+  }
+  return best;
+}
+
+// With or without a rounding to F.
+Interval MaybeRounded(DType F, const Interval& x) {
+  return {x.want, std::min(x.low, RoundTo(F, x.low)), std::max(x.high, RoundTo(F, x.high))};
+}
+
+Interval Negated(const Interval& x) { return {-x.want, -x.high, -x.low}; }
+
 }  // namespace
 
 RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F,
@@ -99,6 +120,50 @@ void RopeIntervals::Pair(float x1, float x2, const TableEntry& t, Interval& y1,
       widen(y1, first(f, c, s));
       widen(y2, second(f, c, s));
     }
+  }
+}
+
+// x1 c + x2 s, monotone in both products.
+Interval RopeIntervals::Turned(const Interval& x1, const Range& c, const Interval& x2,
+                               const Range& s) const {
+  Interval y = {x1.want * c.want + x2.want * s.want, std::numeric_limits<float>::infinity(),
+                -std::numeric_limits<float>::infinity()};
+  for (const Fusing fusing : {Fusing::kNone, Fusing::kFirst, Fusing::kSecond}) {
+    for (const bool greatest : {false, true}) {
+      const Product first = Extreme(x1.low, x1.high, c.low, c.high, greatest);
+      const Product second = Extreme(x2.low, x2.high, s.low, s.high, greatest);
+      const float end = Combine(recipe_.apply, fusing, F_, first.a, first.b, second.a, second.b);
+      if (std::isnan(end)) return kUndeterminedInterval;
+      y.low = std::min(y.low, end);
+      y.high = std::max(y.high, end);
+    }
+  }
+  return y;
+}
+
+// dx1 = dy1 c + dy2 s, dx2 = dy2 c - dy1 s.
+void RopeIntervals::Gradient(const Interval* rotated, int64_t head_dim, int64_t position,
+                             Interval* out) const {
+  const FloatEnvironment environment;
+  const int64_t half = config_.rotary_dim / 2;
+  const bool interleaved = config_.pairing == RopePairing::kInterleaved;
+  for (int64_t i = 0; i < half; ++i) {
+    const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
+    const Interval dy1 = rotated[d1], dy2 = rotated[d2];
+    if (std::isnan(dy1.low) || std::isnan(dy2.low)) {
+      out[d1] = out[d2] = kNaNInterval;
+    } else if (dy1.low > dy1.high || dy2.low > dy2.high) {
+      out[d1] = out[d2] = kUndeterminedInterval;
+    } else {
+      const TableEntry t = Entry(position, i);
+      const Interval x1 = MaybeRounded(F_, dy1), x2 = MaybeRounded(F_, dy2);
+      out[d1] = Turned(x1, t.c, x2, t.s);
+      out[d2] = Turned(x2, t.c, Negated(x1), t.s);
+    }
+  }
+  for (int64_t d = config_.rotary_dim; d < head_dim; ++d) {
+    const Interval& x = rotated[d];
+    out[d] = x.low <= x.high ? RoundedInterval(F_, x.want, x.low, x.high) : x;
   }
 }
 

@@ -24,6 +24,11 @@ class RopeIntervals {
   void Token(const TensorView& in, int64_t b, int64_t s, int64_t position,
              std::vector<Interval>& out) const;
 
+  // From intervals [head_dim] of the gradient of a head of a rotated token, in f32, to those of
+  // what was rotated, in F: the turn back by the recipe's stages. A kernel may round the former to
+  // F first, or keep them in f32. out may be rotated.
+  void Gradient(const Interval* rotated, int64_t head_dim, int64_t position, Interval* out) const;
+
  private:
   struct Range {
     float want, low, high;
@@ -33,6 +38,7 @@ class RopeIntervals {
   };
   TableEntry Entry(int64_t position, int64_t i) const;
   Range Libm(float rounded) const;
+  Interval Turned(const Interval& x1, const Range& c, const Interval& x2, const Range& s) const;
   void Pair(float x1, float x2, const TableEntry& t, Interval& y1, Interval& y2) const;
 
   const RopeConfig& config_;

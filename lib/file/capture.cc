@@ -52,7 +52,7 @@ void ReadForwardAnswers(Capture& capture) {
   const SafetensorsFile& file = capture.file;
   const AttentionProblem& problem = capture.problem;
   capture.o = ReadAnswer(file, "o", capture.layout, problem.q.shape);
-  capture.lse = ReadLseTensor(file, capture.layout, problem.shape);
+  capture.lse = ReadRows(file, "lse", capture.layout, problem.shape);
   RefuseWithout(file, problem.rope.has_value(), "rope in the metadata",
                 {"q_rope", "k_rope", "cos", "sin", "inv_freq"});
   capture.q_rope = ReadAnswer(file, "q_rope", capture.layout, problem.q.shape);
@@ -69,10 +69,11 @@ void ReadBackwardAnswers(Capture& capture) {
     throw InputError("do", std::string(DTypeName(capture.dout.dtype)),
                      std::string(DTypeName(capture.o.dtype)) + ", as o has");
   }
-  RefuseWithout(file, static_cast<bool>(capture.dout), "do", {"dq", "dk", "dv"});
+  RefuseWithout(file, static_cast<bool>(capture.dout), "do", {"dq", "dk", "dv", "delta"});
   capture.dq = ReadAnswer(file, "dq", capture.layout, problem.q.shape);
   capture.dk = ReadAnswer(file, "dk", capture.layout, problem.k.shape);
   capture.dv = ReadAnswer(file, "dv", capture.layout, problem.v.shape);
+  capture.delta = ReadRows(file, "delta", capture.layout, problem.shape);
 }
 
 // D, which is the last axis in every layout; the metadata's defaults depend on it.
@@ -86,7 +87,7 @@ int64_t HeadDim(const SafetensorsFile& file) {
 
 }  // namespace
 
-bool Capture::HasAnswer() const { return o || lse || q_rope || k_rope || dq || dk || dv; }
+bool Capture::HasAnswer() const { return o || lse || q_rope || k_rope || dq || dk || dv || delta; }
 
 Capture ReadCapture(const std::string& path) { return ReadCapture(SafetensorsFile::Open(path)); }
 

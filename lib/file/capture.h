@@ -27,8 +27,8 @@ struct LseSpec {
   float empty = -std::numeric_limits<float>::infinity();
 };
 
-// The kernel's LSE, F32 [B, Hq, Sq]; in layout thd [Hq, T], which is the same bytes.
-struct LseView {
+// One number per query and head, F32 [B, Hq, Sq]; in layout thd [Hq, T], which is the same bytes.
+struct RowsView {
   const std::byte* data = nullptr;  // null: absent
   int64_t B = 0, Hq = 0, Sq = 0;
 
@@ -48,15 +48,16 @@ struct Capture {
 
   // What the kernel answered; absent ones are null. Shapes as [B, S, H, D] whatever the layout.
   TensorView o;               // as q
-  LseView lse;                //
+  RowsView lse;               //
   TensorView q_rope, k_rope;  // as q and k, in q's dtype or F32; present only with problem.rope
   TensorView dout;            // the tensor `do`, as o: given, not answered
   TensorView dq, dk, dv;      // as q, k, v; present only with dout
+  RowsView delta;             // sum_d do_d o_d of each query and head; likewise
 
   // Every default that was taken, in words: "mask.causal: true (default)".
   std::vector<std::string> defaults;
 
-  // Whether there is anything to judge: o, lse, q_rope, k_rope, dq, dk or dv.
+  // Whether there is anything to judge: o, lse, q_rope, k_rope, dq, dk, dv or delta.
   bool HasAnswer() const;
 };
 

@@ -23,6 +23,7 @@ constexpr std::string_view kNames[] = {"q",
                                        "dq",
                                        "dk",
                                        "dv",
+                                       "delta",
                                        "q_rope",
                                        "k_rope",
                                        "document_ids",
@@ -112,8 +113,9 @@ TensorView ReadAnswer(const SafetensorsFile& file, std::string_view name, Layout
   return view;
 }
 
-LseView ReadLseTensor(const SafetensorsFile& file, Layout layout, const AttentionShape& shape) {
-  const TensorEntry* const entry = file.Find("lse");
+RowsView ReadRows(const SafetensorsFile& file, std::string_view name, Layout layout,
+                  const AttentionShape& shape) {
+  const TensorEntry* const entry = file.Find(name);
   if (entry == nullptr) return {};
   if (entry->dtype != DType::kF32) RefuseDType(*entry, "F32");
   Sizes want = {shape.B, shape.Hq, shape.Sq};

@@ -26,7 +26,9 @@ TensorView ReadHeads(const TensorEntry& entry, Layout layout);
 TensorView ReadAnswer(const SafetensorsFile& file, std::string_view name, Layout layout,
                       const Shape4& shape);
 
-LseView ReadLseTensor(const SafetensorsFile& file, Layout layout, const AttentionShape& shape);
+// One F32 number per query and head; null where the file has no such tensor.
+RowsView ReadRows(const SafetensorsFile& file, std::string_view name, Layout layout,
+                  const AttentionShape& shape);
 
 // The RoPE tables that the file gives, widened to f32, into `rope`.
 void ReadRopeTables(const SafetensorsFile& file, RopeConfig& rope);

@@ -80,6 +80,7 @@ std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, 
   for (const OutputVerdict& output : verdict.outputs) outputs.push_back(OutputJson(output, layout));
   const Json json = {{"schema", 1},
                      {"verdict", Name(verdict.Result())},
+                     {"first_out", verdict.FirstOut()},
                      {"judged_by", {{"mode", verdict.mode}, {"name", verdict.name}}},
                      {"problem", ProblemJson(problem, layout, kernel)},
                      {"defaults", defaults},

@@ -23,4 +23,15 @@ Outcome Verdict::Result() const {
   return undecided ? Outcome::kInconclusive : Outcome::kPass;
 }
 
+std::string_view Verdict::FirstOut() const {
+  constexpr std::string_view kStages[] = {"q_rope", "k_rope", "lse", "o",
+                                          "delta",  "dv",     "dq",  "dk"};
+  for (const std::string_view stage : kStages) {
+    for (const OutputVerdict& output : outputs) {
+      if (output.name == stage && output.census.Failed()) return stage;
+    }
+  }
+  return "";
+}
+
 }  // namespace bitanchor

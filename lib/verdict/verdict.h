@@ -14,7 +14,7 @@ enum class Outcome { kPass, kFail, kInconclusive };
 std::string_view Name(Outcome outcome);  // "pass", "fail", "inconclusive"
 
 struct OutputVerdict {
-  std::string name;  // "o", "lse", "q_rope", "k_rope", "dq", "dk", "dv"
+  std::string name;  // "o", "lse", "q_rope", "k_rope", "delta", "dq", "dk", "dv"
   Census census;
 };
 
@@ -27,6 +27,10 @@ struct Verdict {
   // fail: an element is outside or wrongly (not) finite. inconclusive: nothing failed, and some
   // output has no element that could have. An output without elements cannot pass.
   Outcome Result() const;
+
+  // The first output that fails, in the order in which a kernel makes them; "" where none does. Each
+  // is judged from what the capture holds of those before it, so this is where to look first.
+  std::string_view FirstOut() const;
 };
 
 }  // namespace bitanchor

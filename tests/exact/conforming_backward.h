@@ -12,6 +12,7 @@ class ConformingBackward : public ConformingKernel {
   explicit ConformingBackward(uint64_t seed) : ConformingKernel(seed) {
     const auto pick = [&](int n) { return static_cast<int>(random_() % n); };
     delta_from_ = pick(3);
+    backward_exp_error_ = pick(4);
     descending_ = pick(2) == 0;
     scale_early_ = pick(2) == 0;
     probability_from_lse_ = pick(2) == 0;
@@ -98,12 +99,15 @@ class ConformingBackward : public ConformingKernel {
     row_delta = 0;
     if (keys.empty()) return;
     const bool folded = fold_log2_;
+    const int forward_error = exp_error_;
     fold_log2_ = false;
+    exp_error_ = backward_exp_error_;
     const float m = *std::max_element(t.begin(), t.end());
     for (const float x : t) {
       probability.push_back(Weight(x, probability_from_lse_ ? row_lse : m, 1, false));
     }
     fold_log2_ = folded;
+    exp_error_ = forward_error;
     const int64_t n = static_cast<int64_t>(keys.size());
     if (!probability_from_lse_) {
       const float l = SumOf(n, [&](int64_t at) { return double{probability[at]}; });
@@ -134,6 +138,7 @@ class ConformingBackward : public ConformingKernel {
 
   static constexpr int64_t kKeyTile = 512;
 
+  int backward_exp_error_;
   int delta_from_;  // the stored o, an unrounded one, the sum of P dP
   bool descending_, scale_early_, probability_from_lse_, stores_partial_, round_heads_;
 };

@@ -166,6 +166,8 @@ TEST(HostileCapture, Shapes) {
        "o: got shape [64], want 4 axes, as layout bshd says"},
       {"lse transposed", Put("lse", CountF32({1, 4, 2}, 0)),
        "lse: got shape [1, 4, 2], want [1, 2, 4], as q and layout bshd say"},
+      {"delta transposed", Put("delta", CountF32({1, 4, 2}, 0)),
+       "delta: got shape [1, 4, 2], want [1, 2, 4], as q and layout bshd say"},
       {"lse of four", Put("lse", CountF32({1, 2, 4, 1}, 0)),
        "lse: got shape [1, 2, 4, 1], want [1, 2, 4], as q and layout bshd say"},
       {"q_rope", Put("q_rope", CountBF16({1, 5, 2, 8}, 0)),

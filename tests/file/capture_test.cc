@@ -218,6 +218,7 @@ TEST(Capture, FindsEveryAnswer) {
   EXPECT_TRUE(answered("dq", CountBF16({1, 4, 2, 8}, 0x3c00)));
   EXPECT_TRUE(answered("dk", CountBF16({1, 5, 1, 8}, 0x3c00)));
   EXPECT_TRUE(answered("dv", CountF32({1, 5, 1, 8}, 0)));
+  EXPECT_TRUE(answered("delta", CountF32({1, 2, 4}, 0)));
   EXPECT_FALSE(answered("do", CountBF16({1, 4, 2, 8}, 0x3c00)));
 }
 
