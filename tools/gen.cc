@@ -19,7 +19,7 @@ struct GenOptions {
   std::string out, shape, documents, mask = "full", dtype = "bf16", layout = "bshd",
                                      corner = "top-left";
   std::string rope, rope_theta = "10000";
-  bool not_causal = false, reset_positions = false;
+  bool not_causal = false, reset_positions = false, gradient = false;
   int64_t window = 0, kv_length = 0;
   uint64_t seed = 0;
   bool quiet = false;
@@ -159,8 +159,14 @@ int Gen(const GenOptions& options) {
   problem.q = q.view;
   problem.k = k.view;
   problem.v = v.view;
-  WriteSafetensors(options.out, ProblemTensors(problem, layout),
-                   {{kCaptureKey, CaptureMetadata(problem, layout, "")}});
+  std::vector<OutTensor> tensors = ProblemTensors(problem, layout);
+  OwnedTensor dout;
+  if (options.gradient) {
+    dout = OwnedTensor(problem.dtype, {B, Sq, Hq, D}, layout);
+    FillGen1(options.seed, Gen1Tensor::kDo, dout.view);
+    tensors.push_back(OutView("do", dout.view, layout));
+  }
+  WriteSafetensors(options.out, tensors, {{kCaptureKey, CaptureMetadata(problem, layout, "")}});
   if (!options.quiet) {
     fmt::print("{}: {} seed {}, {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}\n", options.out,
                kGen1Name, options.seed, options.dtype, B, Sq, Skv, Hq, Hkv, D, options.mask);
@@ -193,7 +199,9 @@ void AddGen(CLI::App& app, Action& run) {
   command->add_option("--corner", options->corner, "Where the diagonal hangs when Sq != Skv")
       ->check(CLI::IsMember({"top-left", "bottom-right"}))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "Of q, k, v")
+  command->add_flag("--do", options->gradient,
+                    "Draw do, the gradient of o, too, so that `run` gives gradients");
+  command->add_option("--dtype", options->dtype, "Of q, k, v and do")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
   command->add_option("--layout", options->layout, "Order of the axes")

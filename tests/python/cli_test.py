@@ -16,6 +16,9 @@ from pathlib import Path
 from support import bitanchor
 
 FAILURES: list[str] = []
+# gen-1's first eight elements of do under a seed, bf16, as in tests/problem/generate_test.cc.
+GEN_1_SEED = 0xFEDCBA9876543210
+GEN_1_DO = (0xBF9D, 0xBE76, 0xBF27, 0x3F92, 0x3DDA, 0x3F82, 0x3F7F, 0xBF6B)
 
 
 def want(condition: bool, what: str) -> None:
@@ -46,13 +49,13 @@ def joined(problem: Path, answer: Path) -> bytes:
     return container(header, data + answers)
 
 
-def with_gradient(problem: bytes) -> bytes:
-    """The problem asked backward too: q's values as the gradient of o."""
-    size = struct.unpack("<Q", problem[:8])[0]
-    header, data = json.loads(problem[8 : 8 + size]), problem[8 + size :]
-    begin, end = header["q"]["data_offsets"]
-    header["do"] = {**header["q"], "data_offsets": [len(data), len(data) + end - begin]}
-    return container(header, data + data[begin:end])
+def tensors(path: Path) -> dict[str, tuple[dict, bytes]]:
+    """Of each tensor what the header says, but where it lies, and its bytes."""
+    header, data = split(path)
+    return {
+        name: ({k: v for k, v in spec.items() if k != "data_offsets"}, data[slice(*spec["data_offsets"])])
+        for name, spec in header.items() if name != "__metadata__"
+    }  # fmt: skip
 
 
 def with_one_bit_flipped(capture: bytes, name: str) -> bytes:
@@ -99,19 +102,22 @@ def main() -> int:
     program = parser.parse_args().bitanchor
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        problem, answer = folder / "problem", folder / "answer"
-        made = bitanchor(
-            program, "gen", "-o", problem, "--shape", "1,200,4,2,64", "--documents", "50,100,50",
-            "--mask", "anchor", "--rope", "hf-llama", "--seed", "3",
-        )  # fmt: skip
-        want(made.returncode == 0, f"gen {made.stderr}")
+        problem, forward, answer = folder / "problem", folder / "forward", folder / "answer"
+        drawn = ["--shape", "1,200,4,2,64", "--documents", "50,100,50", "--mask", "anchor", "--rope", "hf-llama",
+                 "--seed", "3"]  # fmt: skip
+        for path, rest in ((forward, []), (problem, ["--do"])):
+            made = bitanchor(program, "gen", "-o", path, *drawn, *rest)
+            want(made.returncode == 0, f"gen {rest} {made.stderr}")
+        asked = tensors(problem)
+        gradient = asked.pop("do", None)
+        want(asked == tensors(forward), "gen --do leaves all other tensors as they are")
+        want(gradient is not None and gradient[0] == asked["q"][0], "gen --do draws do as q is: dtype and shape")
+        bitanchor(program, "gen", "-o", answer, "--do", "--shape", "1,2,2,1,2", "--seed", str(GEN_1_SEED))
+        want(tensors(answer)["do"][1] == struct.pack("<8H", *GEN_1_DO), "gen --do draws the do of gen-1")
         info = json.loads(bitanchor(program, "info", "--json").stdout)
         targets = [target["name"] for target in info["targets"]]
         want(len(targets) >= 1, f"info names targets: {targets}")
 
-        forward = folder / "forward"
-        forward.write_bytes(problem.read_bytes())
-        problem.write_bytes(with_gradient(problem.read_bytes()))
         for recipe in info["recipes"]:
             bits = set()
             choices = [["--engine", "scalar"]] + [["--threads", n] for n in "127"]
