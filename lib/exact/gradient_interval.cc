@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lib/exact/gradient_sum.h"
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
 
@@ -29,47 +30,6 @@ bool AllFinite(const TensorView& tensor, int64_t b, int64_t s, int64_t h) {
   }
   return true;
 }
-
-// One element of a gradient: a sum over pairs.
-struct Sum {
-  double value = 0;  // the exact sum
-  double up = 0,
-         down = 0;   // of its positive terms, and of its negative ones: bounds of any partial sum
-  double error = 0;  // of a kernel's terms before they are summed
-  double most = 0;   // at least the sum of the magnitudes of a kernel's terms
-
-  void Add(double term, double term_error, double term_most) {
-    value += term;
-    (term > 0 ? up : down) += std::fabs(term);
-    error += term_error;
-    most += term_most;
-  }
-};
-
-// `error` of `sum` with that of its summation: `addends` terms in f32 in any order, and at most
-// `stores` times the running sum rounded to the output's type.
-double SummedError(const Contract& contract, const Sum& sum, int64_t addends, int64_t stores,
-                   const OutputRounding& rounding) {
-  const double error = sum.error + SumError(contract, addends) * sum.most +
-                       4 * static_cast<double>(addends + 1) * contract.flush;
-  const double partial = std::max(sum.up, sum.down) + error;
-  return error + static_cast<double>(stores) * (rounding.relative * partial + rounding.absolute);
-}
-
-Interval Finished(const Contract& contract, DType dtype, double value, double error, double most) {
-  if (!(most < kMayOverflow)) return kUndeterminedInterval;
-  const double bound = error + 4 * contract.operation * (std::fabs(value) + error) + contract.flush;
-  return RoundedInterval(dtype, value, value - bound, value + bound);
-}
-
-// The rounding of a running sum that is stored multiplied by `scale`, or not, in units of the sum.
-OutputRounding StoreRounding(DType dtype, double scale) {
-  const OutputRounding rounding = RoundingOf(dtype);
-  return {rounding.relative, rounding.absolute * std::max(1.0, 1 / scale)};
-}
-
-// How often the running sum of a gradient may be stored: tiles from `first` to `last`, less one.
-int64_t Stores(int64_t first, int64_t last, int64_t tile) { return last / tile - first / tile; }
 
 }  // namespace
 
@@ -241,30 +201,24 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
                                        : kUndeterminedInterval);
     return;
   }
-  std::vector<Sum> sums(D);
+  GradientSum sum(D, contract_.gradient_key_tile);
   std::vector<double> mean(D);  // sum_j P_j k_j: what an error of delta is multiplied with
   for (size_t n = 0; n < scores.keys.size(); ++n) {
     const int64_t j = scores.keys[n].j;
     const Pair pair = PairOf(row, scores.keys[n].score, dots[n]);
+    sum.StartPair(h, j);
     for (int64_t d = 0; d < D; ++d) {
       const double k = p.k.At(b, j, key_head, d);
       const double off = At(attention.k_deviation, b, j, key_head, d) + Lost(k);
-      sums[d].Add(pair.ds * k, pair.ds_error * std::fabs(k) + pair.ds_most * off,
-                  pair.ds_most * (std::fabs(k) + off));
+      sum.Add(d, pair.ds * k, pair.ds_error * std::fabs(k) + pair.ds_most * off,
+              pair.ds_most * (std::fabs(k) + off));
       mean[d] += pair.p * k;
     }
   }
   const DType ends = problem_.before_rope ? DType::kF32 : problem_.dq_dtype;
-  const OutputRounding rounding = StoreRounding(problem_.dq_dtype, p.softmax_scale);
-  const int64_t addends = static_cast<int64_t>(scores.keys.size());
-  const int64_t stores =
-      Stores(scores.keys.front().j, scores.keys.back().j, contract_.gradient_key_tile);
-  const double scale = p.softmax_scale;
   for (int64_t d = 0; d < D; ++d) {
-    sums[d].error += row.delta_error * std::fabs(mean[d]);
-    const double error = SummedError(contract_, sums[d], addends, stores, rounding);
-    dq[d] = Finished(contract_, ends, scale * sums[d].value, scale * error,
-                     std::max(1.0, scale) * sums[d].most);
+    sum.AddError(d, row.delta_error * std::fabs(mean[d]));
+    dq[d] = sum.Finished(d, contract_, p.softmax_scale, problem_.dq_dtype, ends);
   }
 }
 
@@ -274,62 +228,43 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
   const IntervalProblem& attention = problem_.attention;
   const AttentionProblem& p = attention.problem;
   const int64_t D = p.shape.D, group = p.shape.Hq / p.shape.Hkv, Sq = p.shape.Sq;
-  const double u = contract_.weight_rounding, scale = p.softmax_scale;
-  const OutputRounding dk_rounding = StoreRounding(problem_.dk_dtype, scale);
-  const OutputRounding dv_rounding = RoundingOf(problem_.dv_dtype);
-  std::vector<Sum> dk_total(D), dv_total(D);  // over heads, with the errors of each head's sum
-  int64_t addends = 0;
+  GradientSum dk_sum(D, contract_.GradientQueryTile(Sq));
+  GradientSum dv_sum(D, contract_.GradientQueryTile(Sq));
   bool undetermined = false, nan = false;
   for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
-    std::vector<Sum> dk_sum(D), dv_sum(D);
-    int64_t first = -1, last = -1, mine = 0;
     for (int64_t i = 0; i < Sq; ++i) {
       if (!p.mask.Visible(b, i, j)) continue;
       const Row& row = rows_[(b * p.shape.Hq + h) * Sq + i];
       nan |= row.kind == Kind::kNaN;
       undetermined |= row.kind == Kind::kUndetermined;
       if (row.kind != Kind::kOrdinary) continue;
-      if (first < 0) first = i;
-      last = i;
-      ++mine;
       const Pair pair =
           PairOf(row, ScoreOf(attention, contract_, b, h, i, j), GradientOfWeight(b, h, i, j));
       const double ds_error = pair.ds_error + row.delta_error * pair.p;
       const double ds_most = pair.ds_most + row.delta_error * pair.p;
       const double p_most = pair.p + pair.p_error;
-      const double p_error = pair.p_error + u * p_most + contract_.weight_absolute;
+      const double p_error =
+          pair.p_error + contract_.weight_rounding * p_most + contract_.weight_absolute;
+      dk_sum.StartPair(h, i);
+      dv_sum.StartPair(h, i);
       for (int64_t d = 0; d < D; ++d) {
         const double q = p.q.At(b, i, h, d), g = problem_.dout.At(b, i, h, d);
         const double off = At(attention.q_deviation, b, i, h, d) + Lost(q);
-        dk_sum[d].Add(pair.ds * q, ds_error * std::fabs(q) + ds_most * off,
-                      ds_most * (std::fabs(q) + off));
-        dv_sum[d].Add(pair.p * g, p_error * std::fabs(g) + p_most * Lost(g),
-                      (pair.p + p_error) * std::fabs(g));
+        dk_sum.Add(d, pair.ds * q, ds_error * std::fabs(q) + ds_most * off,
+                   ds_most * (std::fabs(q) + off));
+        dv_sum.Add(d, pair.p * g, p_error * std::fabs(g) + p_most * Lost(g),
+                   (pair.p + p_error) * std::fabs(g));
       }
-    }
-    if (mine == 0) continue;
-    addends += mine;
-    // A group's heads may each be rounded to the output's type before they are added.
-    const int64_t stores =
-        Stores(first, last, contract_.GradientQueryTile(Sq)) + (group > 1 ? 1 : 0);
-    for (int64_t d = 0; d < D; ++d) {
-      dk_sum[d].error = SummedError(contract_, dk_sum[d], mine, stores, dk_rounding);
-      dv_sum[d].error = SummedError(contract_, dv_sum[d], mine, stores, dv_rounding);
-      dk_total[d].Add(dk_sum[d].value, dk_sum[d].error, dk_sum[d].most);
-      dv_total[d].Add(dv_sum[d].value, dv_sum[d].error, dv_sum[d].most);
     }
   }
   const DType dk_ends = problem_.before_rope ? DType::kF32 : problem_.dk_dtype;
   for (int64_t d = 0; d < D; ++d) {
-    if (nan || undetermined || addends == 0) {
-      dk[d] = dv[d] = nan ? kNaNInterval : undetermined ? kUndeterminedInterval : Interval{0, 0, 0};
+    if (nan || undetermined) {
+      dk[d] = dv[d] = nan ? kNaNInterval : kUndeterminedInterval;
       continue;
     }
-    const double dk_error = SummedError(contract_, dk_total[d], group, 0, dk_rounding);
-    const double dv_error = SummedError(contract_, dv_total[d], group, 0, dv_rounding);
-    dk[d] = Finished(contract_, dk_ends, scale * dk_total[d].value, scale * dk_error,
-                     std::max(1.0, scale) * dk_total[d].most);
-    dv[d] = Finished(contract_, problem_.dv_dtype, dv_total[d].value, dv_error, dv_total[d].most);
+    dk[d] = dk_sum.Finished(d, contract_, p.softmax_scale, problem_.dk_dtype, dk_ends);
+    dv[d] = dv_sum.Finished(d, contract_, 1, problem_.dv_dtype, problem_.dv_dtype);
   }
 }
 

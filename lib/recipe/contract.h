@@ -4,6 +4,7 @@
 #define BITANCHOR_LIB_RECIPE_CONTRACT_H_
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -31,15 +32,16 @@ struct Contract {
   double flush;     // a subnormal intermediate may become zero: the largest number lost
   double libm_ulp;  // sin and cos of RoPE, where the capture does not hold the rotated tensors
   // Backward, the running sum of a gradient may be kept in the output's type between tiles: of so
-  // many keys for dq; for dk and dv of so many queries, but at least enough for
-  // gradient_query_tiles of them, and at most the upper bound.
+  // many keys for dq; for dk and dv of queries, see GradientQueryTile.
   int64_t gradient_key_tile;
   int64_t gradient_query_tile_least, gradient_query_tile_most, gradient_query_tiles;
   std::string_view says;
 
+  // A power of two, so that a kernel's tiles consist of whole ones of these.
   int64_t GradientQueryTile(int64_t queries) const {
-    return std::clamp(queries / gradient_query_tiles, gradient_query_tile_least,
-                      gradient_query_tile_most);
+    const int64_t tile = std::clamp(queries / gradient_query_tiles, gradient_query_tile_least,
+                                    gradient_query_tile_most);
+    return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tile)));
   }
   double Depth(int64_t visible_keys) const {
     return depth_base + static_cast<double>(visible_keys) / depth_keys;

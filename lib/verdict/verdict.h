@@ -28,8 +28,8 @@ struct Verdict {
   // output has no element that could have. An output without elements cannot pass.
   Outcome Result() const;
 
-  // The first output that fails, in the order in which a kernel makes them; "" where none does. Each
-  // is judged from what the capture holds of those before it, so this is where to look first.
+  // The first output that fails, in the order in which a kernel makes them; "" where none does.
+  // Each is judged from what the capture holds of those before it, so this is where to look first.
   std::string_view FirstOut() const;
 };
 

@@ -17,7 +17,7 @@ class ConformingBackward : public ConformingKernel {
     scale_early_ = pick(2) == 0;
     probability_from_lse_ = pick(2) == 0;
     stores_partial_ = pick(2) == 0;
-    round_heads_ = pick(2) == 0;
+    heads_ = Heads{pick(3)};
   }
 
   std::vector<float> dq, dk, dv;  // [Sq, group, D], [Skv, D], [Skv, D]: of batch 0
@@ -27,40 +27,40 @@ class ConformingBackward : public ConformingKernel {
   void Run(const AttentionProblem& p, const TensorView& dout, int64_t key_head) {
     const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
     (void)B;
-    const int64_t group = Hq / Hkv, tile = std::clamp<int64_t>(Sq / 12, 32, 256);
+    const int64_t group = Hq / Hkv, tile = Sq >= 768 ? 256 : Sq >= 192 ? 64 : 32;
     dq.assign(Sq * group * D, 0.0f);
     dk.assign(Skv * D, 0.0f);
     dv.assign(Skv * D, 0.0f);
     lse.assign(group * Sq, 0.0f);
     delta.assign(group * Sq, 0.0f);
-    std::vector<float> ds(Sq * Skv), weights(Sq * Skv);
-    for (int64_t g = 0; g < group; ++g) {
-      std::vector<float> dk_head(Skv * D), dv_head(Skv * D);
+    std::vector<float> ds(Sq * Skv), weights(Sq * Skv), dk_run(Skv * D), dv_run(Skv * D);
+    for (int64_t at = 0; at < group; ++at) {
+      const int64_t g = descending_ ? group - 1 - at : at, h = key_head * group + g;
       for (int64_t i = 0; i < Sq; ++i) {
-        QueryRow(p, dout, key_head * group + g, i, &ds[i * Skv], &weights[i * Skv],
-                 &dq[(i * group + g) * D], lse[g * Sq + i], delta[g * Sq + i]);
+        QueryRow(p, dout, h, i, &ds[i * Skv], &weights[i * Skv], &dq[(i * group + g) * D],
+                 lse[g * Sq + i], delta[g * Sq + i]);
       }
       for (int64_t step = 0; step < Sq; ++step) {
         const int64_t i = descending_ ? Sq - 1 - step : step;
         const bool ends_tile = descending_ ? i % tile == 0 : i % tile == tile - 1;
-        for (int64_t j = 0; j < Skv; ++j) {
-          for (int64_t d = 0; d < D; ++d) {
-            float &k_sum = dk_head[j * D + d], &v_sum = dv_head[j * D + d];
-            if (p.mask.Visible(0, i, j)) {
-              k_sum = Op(k_sum + double{ds[i * Skv + j]} * p.q.At(0, i, key_head * group + g, d));
-              v_sum =
-                  Op(v_sum + double{weights[i * Skv + j]} * dout.At(0, i, key_head * group + g, d));
-            }
-            if (ends_tile && stores_partial_)
-              k_sum = Store(p, k_sum), v_sum = RoundTo(p.dtype, v_sum);
+        for (int64_t n = 0; n < Skv * D; ++n) {
+          const int64_t j = n / D, d = n % D;
+          if (p.mask.Visible(0, i, j)) {
+            dk_run[n] = Op(dk_run[n] + double{ds[i * Skv + j]} * p.q.At(0, i, h, d));
+            dv_run[n] = Op(dv_run[n] + double{weights[i * Skv + j]} * dout.At(0, i, h, d));
+          }
+          if (ends_tile && stores_partial_) {
+            dk_run[n] = Store(p, dk_run[n]);
+            dv_run[n] = RoundTo(p.dtype, dv_run[n]);
           }
         }
       }
+      if (heads_ == Heads::kOneSum && at + 1 < group) continue;
       for (int64_t n = 0; n < Skv * D; ++n) {
-        if (round_heads_)
-          dk_head[n] = Store(p, dk_head[n]), dv_head[n] = RoundTo(p.dtype, dv_head[n]);
-        dk[n] = Op(double{dk[n]} + dk_head[n]);
-        dv[n] = Op(double{dv[n]} + dv_head[n]);
+        const bool rounds = heads_ == Heads::kRounded;
+        dk[n] = Op(double{dk[n]} + (rounds ? Store(p, dk_run[n]) : dk_run[n]));
+        dv[n] = Op(double{dv[n]} + (rounds ? RoundTo(p.dtype, dv_run[n]) : dv_run[n]));
+        dk_run[n] = dv_run[n] = 0;
       }
     }
     for (int64_t n = 0; n < Skv * D; ++n) {
@@ -122,14 +122,18 @@ class ConformingBackward : public ConformingKernel {
       ds[keys[at]] = RoundWeight(p.dtype, gradient);
       weights[keys[at]] = RoundWeight(p.dtype, probability[at]);
     }
+    std::vector<std::vector<int64_t>> tiles;  // of keys
+    for (const int64_t j : keys) {
+      if (tiles.empty() || tiles.back().back() / kKeyTile != j / kKeyTile) tiles.emplace_back();
+      tiles.back().push_back(j);
+    }
+    if (descending_) std::reverse(tiles.begin(), tiles.end());
     for (int64_t d = 0; d < D; ++d) {
       float sum = 0;
-      for (int64_t from = 0, to = 0; from < n; from = to) {  // tiles of keys
-        while (to < n && keys[to] / kKeyTile == keys[from] / kKeyTile) ++to;
-        const float tile = SumOf(to - from, [&](int64_t at) {
-          return double{ds[keys[from + at]]} * p.k.At(0, keys[from + at], kh, d);
-        });
-        sum = Op(double{sum} + tile);
+      for (const auto& tile : tiles) {
+        sum = Op(double{sum} + SumOf(static_cast<int64_t>(tile.size()), [&](int64_t at) {
+                   return double{ds[tile[at]]} * p.k.At(0, tile[at], kh, d);
+                 }));
         if (stores_partial_) sum = Store(p, sum);
       }
       dq_row[d] = RoundTo(p.dtype, Late(p, sum));
@@ -140,7 +144,8 @@ class ConformingBackward : public ConformingKernel {
 
   int backward_exp_error_;
   int delta_from_;  // the stored o, an unrounded one, the sum of P dP
-  bool descending_, scale_early_, probability_from_lse_, stores_partial_, round_heads_;
+  bool descending_, scale_early_, probability_from_lse_, stores_partial_;
+  enum class Heads { kOneSum, kSums, kRounded } heads_;  // of a group
 };
 
 }  // namespace bitanchor::testing
