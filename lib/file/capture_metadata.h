@@ -33,7 +33,9 @@ struct CaptureSpec {
 CaptureSpec ReadCaptureSpec(std::string_view text, int64_t head_dim);
 
 // The value of "rope": Hugging Face's fields, flat or nested in rope_parameters or rope_scaling,
-// and recipe, pairing and rotary_dim. Appends the defaults taken.
+// and recipe, pairing and rotary_dim; or, under "config", a model's config.json as it is, whose
+// other fields are not looked at. Where parameters stand there for each type of layer, layer_type
+// says which. Appends the defaults taken.
 RopeConfig ReadRopeConfig(const nlohmann::json& rope, int64_t head_dim,
                           std::vector<std::string>& defaults);
 

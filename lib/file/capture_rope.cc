@@ -18,8 +18,12 @@ namespace {
 using nlohmann::json;
 using Names = std::vector<std::string_view>;
 
-// Fields that a model's config has; they may stand flat or nested.
+// Fields that a model's config has; they may stand flat or nested. GPT-NeoX has rotary_pct and
+// rotary_emb_base, GPT-J rotary_dim.
 const Names kModelFields = {"rope_type",
+                            "rotary_dim",
+                            "rotary_pct",
+                            "rotary_emb_base",
                             "type",
                             "rope_theta",
                             "partial_rotary_factor",
@@ -33,7 +37,7 @@ const Names kModelFields = {"rope_type",
                             "beta_slow",
                             "short_factor",
                             "long_factor"};
-constexpr std::string_view kNests[] = {"rope_parameters", "rope_scaling"};
+const Names kNests = {"rope_parameters", "rope_scaling"};
 
 // What a rope type computes with besides theta and the rotary dimension.
 struct TypeRow {
@@ -60,24 +64,87 @@ const Names kScalingFields = {"factor",           "low_freq_factor", "high_freq_
                               "attention_factor", "beta_fast",       "beta_slow",
                               "short_factor",     "long_factor"};
 
-Names Joined(Names names, std::initializer_list<std::string_view> more) {
-  names.insert(names.end(), more);
+Names Joined(Names names, const Names& more) {
+  names.insert(names.end(), more.begin(), more.end());
   return names;
 }
+
+// A model's whole config.json, of which only RoPE's fields matter. Models of several modalities
+// keep those of the language model in text_config.
+class ModelConfig {
+ public:
+  ModelConfig(const json& config, std::string path, int64_t head_dim,
+              const std::optional<std::string>& layer_type)
+      : path_(std::move(path)) {
+    if (!config.is_object()) throw InputError(path_, Describe(config), "an object");
+    const json* text = &config;
+    if (const auto nested = config.find("text_config"); nested != config.end()) {
+      if (nested->is_object()) {
+        text = &*nested;
+        path_ += ".text_config";
+      }
+    }
+    CheckHeadDim(*text, head_dim);
+    for (const auto& [key, value] : text->items()) {
+      const bool known = std::ranges::find(kModelFields, key) != kModelFields.end() ||
+                         std::ranges::find(kNests, key) != kNests.end();
+      if (known && !value.is_null()) fields_[key] = value;  // null: not set
+    }
+    TakeLocalBase(*text, layer_type);
+  }
+
+  const json& fields() const { return fields_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  // Gemma 3 before transformers 5: sliding layers have a base of their own and no scaling.
+  void TakeLocalBase(const json& config, const std::optional<std::string>& layer_type) {
+    const auto base = config.find("rope_local_base_freq");
+    if (base == config.end() || base->is_null()) return;
+    if (!layer_type) {
+      throw InputError("rope.layer_type", "no value",
+                       "one of full_attention, sliding_attention, as " + path_ +
+                           ".rope_local_base_freq is there");
+    }
+    if (*layer_type == "sliding_attention") fields_ = {{"rope_theta", *base}};
+  }
+
+  // The config is another model's where its heads have another size.
+  void CheckHeadDim(const json& config, int64_t head_dim) const {
+    const auto integer = [&](const char* name) -> std::optional<int64_t> {
+      const auto found = config.find(name);
+      if (found == config.end() || !found->is_number_integer()) return std::nullopt;
+      return found->get<int64_t>();
+    };
+    std::optional<int64_t> size = integer("head_dim");
+    const auto hidden = integer("hidden_size"), heads = integer("num_attention_heads");
+    if (!size && hidden && heads && *heads > 0) size = *hidden / *heads;
+    if (config.contains("qk_rope_head_dim") || !size || *size == head_dim) return;
+    throw InputError(path_ + ".head_dim", std::to_string(*size),
+                     fmt::format("{}, as q has", head_dim));
+  }
+
+  std::string path_;
+  json fields_ = json::object();
+};
 
 // The same field in several places, as real configs have it, is one field if all say the same.
 class ConfigFields {
  public:
-  explicit ConfigFields(const json& rope)
-      : places_{JsonFields(rope, "rope",
-                           Joined(kModelFields, {"recipe", "pairing", "rotary_dim",
-                                                 "rope_parameters", "rope_scaling"}))} {
-    for (const std::string_view nest : kNests) {
-      const json* const nested = places_[0].Find(nest);
-      if (nested == nullptr || nested->is_null()) continue;  // configs spell "none" as null
-      places_.emplace_back(*nested, places_[0].Path(nest), kModelFields);
+  ConfigFields(const json& rope, int64_t head_dim)
+      : places_{JsonFields(
+            rope, "rope",
+            Joined(Joined(kModelFields, kNests), {"recipe", "pairing", "config", "layer_type"}))} {
+    layer_type_ = flat().String("layer_type");
+    AddNests(JsonFields(places_[0]));
+    if (const json* const config = flat().Find("config")) {
+      model_.emplace(*config, flat().Path("config"), head_dim, layer_type_);
+      const JsonFields place(model_->fields(), model_->path(), Joined(kModelFields, kNests));
+      places_.push_back(place);
+      AddNests(place);
     }
   }
+  ConfigFields(const ConfigFields&) = delete;  // places_ point into model_
 
   const JsonFields& flat() const { return places_[0]; }
 
@@ -127,6 +194,35 @@ class ConfigFields {
   }
 
  private:
+  void AddNests(const JsonFields& outer) {
+    for (const std::string_view nest : kNests) {
+      const json* nested = outer.Find(nest);
+      if (nested == nullptr || nested->is_null()) continue;  // configs spell "none" as null
+      std::string path = outer.Path(nest);
+      if (IsPerLayerType(*nested)) {
+        const auto mine = layer_type_ ? nested->find(*layer_type_) : nested->end();
+        if (mine == nested->end()) {
+          Names types;
+          for (const auto& [type, unused] : nested->items()) types.push_back(type);
+          throw InputError("rope.layer_type",
+                           layer_type_ ? Describe(json(*layer_type_)) : "no value",
+                           fmt::format("one of {}, as in {}", fmt::join(types, ", "), path));
+        }
+        nested = &*mine;
+        path += "." + *layer_type_;
+      }
+      places_.emplace_back(*nested, path, kModelFields);
+    }
+  }
+
+  // Parameters for each type of layer, as in {"full_attention": {...}, "sliding_attention": {...}}.
+  static bool IsPerLayerType(const json& nested) {
+    return nested.is_object() && !nested.empty() &&
+           std::ranges::all_of(nested, [](const json& value) { return value.is_object(); });
+  }
+
+  std::optional<ModelConfig> model_;
+  std::optional<std::string> layer_type_;
   std::vector<JsonFields> places_;
 };
 
@@ -194,10 +290,10 @@ void ReadScaling(const ConfigFields& fields, const TypeRow& row, RopeConfig& con
 
 int64_t ReadRotaryDim(const ConfigFields& fields, int64_t head_dim,
                       std::vector<std::string>& defaults) {
-  const std::optional<int64_t> given = fields.flat().Integer("rotary_dim");
-  const auto partial = fields.Get(&JsonFields::Number, {"partial_rotary_factor"});
+  const auto given = fields.Get(&JsonFields::Integer, {"rotary_dim"});
+  const auto partial = fields.Get(&JsonFields::Number, {"partial_rotary_factor", "rotary_pct"});
   if (!partial) {
-    if (given) return *given;
+    if (given) return given->value;
     defaults.push_back(
         DefaultTaken("rope.rotary_dim", std::to_string(head_dim), "default, the head dimension"));
     return head_dim;
@@ -212,8 +308,8 @@ int64_t ReadRotaryDim(const ConfigFields& fields, int64_t head_dim,
     throw InputError(partial->path, fmt::format("{}, that is {} dimensions", share, rotary_dim),
                      fmt::format("an even number of the {} dimensions, 2 or more", head_dim));
   }
-  if (given && *given != rotary_dim) {
-    throw InputError("rope.rotary_dim", std::to_string(*given),
+  if (given && given->value != rotary_dim) {
+    throw InputError(given->path, std::to_string(given->value),
                      fmt::format("{}, as {} says", rotary_dim, partial->path));
   }
   return rotary_dim;
@@ -244,13 +340,13 @@ RopePairing ReadPairing(const ConfigFields& fields, const RopeRecipe& recipe,
 }  // namespace
 
 RopeConfig ReadRopeConfig(const json& rope, int64_t head_dim, std::vector<std::string>& defaults) {
-  const ConfigFields fields(rope);
+  const ConfigFields fields(rope, head_dim);
   const RopeRecipe& recipe = ReadRecipe(fields);
   const TypeRow& row = ReadType(fields, defaults);
   RopeConfig config;
   config.recipe = recipe.name;
   config.type = row.type;
-  if (const auto theta = fields.Get(&JsonFields::Number, {"rope_theta"})) {
+  if (const auto theta = fields.Get(&JsonFields::Number, {"rope_theta", "rotary_emb_base"})) {
     config.rope_theta = theta->value;
   } else {
     defaults.push_back(DefaultTaken("rope.rope_theta", fmt::format("{}", config.rope_theta)));

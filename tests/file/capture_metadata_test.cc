@@ -324,6 +324,82 @@ TEST(CaptureMetadata, ReadsRopeAsConfigsHaveIt) {
   EXPECT_EQ(ReadRope(R"("rope_scaling": {"rope_type": "default"})").type, RopeType::kDefault);
 }
 
+// Whole files as they lie beside weights, shortened; head_dim 16.
+TEST(CaptureMetadata, ReadsRopeOutOfAConfigJson) {
+  const RopeConfig llama = ReadRope(R"("config": {"architectures": ["LlamaForCausalLM"],
+      "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 131072,
+      "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0,
+      "tie_word_embeddings": false})");
+  EXPECT_EQ(llama.type, RopeType::kLlama3);
+  EXPECT_EQ(llama.rope_theta, 500000.0);
+  EXPECT_EQ(llama.rotary_dim, 16);
+  EXPECT_EQ(llama.original_max_position_embeddings, 8192);
+
+  // GPT-NeoX's own names.
+  const RopeConfig neox = ReadRope(R"("config": {"hidden_size": 64, "num_attention_heads": 4,
+      "rotary_pct": 0.25, "rotary_emb_base": 20000, "rope_scaling": null})");
+  EXPECT_EQ(neox.rotary_dim, 4);
+  EXPECT_EQ(neox.rope_theta, 20000.0);
+
+  // Gemma 3, where layers differ: by transformers 4, and by transformers 5.
+  const auto gemma = [](const std::string& layer, const std::string& parameters) {
+    return ReadRope("\"layer_type\": \"" + layer +
+                    R"(", "config": {"model_type": "gemma3", "vision_config": {"rope_theta": 3},
+                    "text_config": {"head_dim": 16, )" +
+                    parameters + "}}");
+  };
+  const std::string old = R"("rope_theta": 1e6, "rope_local_base_freq": 1e4,
+      "rope_scaling": {"factor": 8.0, "rope_type": "linear"})";
+  const std::string nested = R"("rope_parameters": {
+      "full_attention": {"rope_theta": 1e6, "rope_type": "linear", "factor": 8.0},
+      "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"}})";
+  for (const std::string& parameters : {old, nested}) {
+    const RopeConfig full = gemma("full_attention", parameters);
+    EXPECT_EQ(full.type, RopeType::kLinear);
+    EXPECT_EQ(full.rope_theta, 1e6);
+    EXPECT_EQ(full.factor, 8.0);
+    const RopeConfig sliding = gemma("sliding_attention", parameters);
+    EXPECT_EQ(sliding.type, RopeType::kDefault);
+    EXPECT_EQ(sliding.rope_theta, 1e4);
+  }
+  EXPECT_EQ(ReadRope(R"("layer_type": "a", "rope_parameters": {"a": {"rope_theta": 5},
+      "b": {"rope_theta": 6}})")
+                .rope_theta,
+            5);
+}
+
+TEST(CaptureMetadata, RefusesAConfigJsonAndNamesTheField) {
+  const Case cases[] = {
+      {R"("config": [])", "rope.config: got an array, want an object"},
+      {R"("config": {"head_dim": 128})", "rope.config.head_dim: got 128, want 16, as q has"},
+      {R"("config": {"text_config": {"hidden_size": 64, "num_attention_heads": 2}})",
+       "rope.config.text_config.head_dim: got 32, want 16, as q has"},
+      {R"("config": {"rope_theta": "1"})", "rope.config.rope_theta: got \"1\", want a number"},
+      {R"("rope_theta": 5, "config": {"rope_theta": 6})",
+       "rope.config.rope_theta: got 6, want 5.0, as rope.rope_theta says"},
+      {R"("config": {"rope_scaling": {"type": "default", "mrope_section": [2, 3, 3]}})", nullptr},
+      {R"("config": {"rope_local_base_freq": 1e4})",
+       "rope.layer_type: got no value, want one of full_attention, sliding_attention, as "
+       "rope.config.rope_local_base_freq is there"},
+      {R"("rope_parameters": {"a": {}, "b": {}})",
+       "rope.layer_type: got no value, want one of a, b, as in rope.rope_parameters"},
+      {R"("layer_type": "c", "config": {"rope_parameters": {"a": {}, "b": {}}})",
+       "rope.layer_type: got \"c\", want one of a, b, as in rope.config.rope_parameters"},
+      {R"("layer_type": "a", "rope_parameters": {"a": {"factor": 2}})",
+       "rope.rope_parameters.a.factor: got 2, want no such field with rope_type default"},
+  };
+  for (const auto& [text, want] : cases) {
+    SCOPED_TRACE(text);
+    const std::string got = RopeRefusal(text);
+    if (want != nullptr) {
+      EXPECT_EQ(got, want);
+    } else {
+      EXPECT_NE(got.find(": got a key of this name, want one of "), std::string::npos) << got;
+    }
+  }
+}
+
 TEST(CaptureMetadata, ReadsTheRotaryDimension) {
   EXPECT_EQ(ReadRope(R"("rotary_dim": 8)").rotary_dim, 8);
   EXPECT_EQ(ReadRope(R"("partial_rotary_factor": 0.25)").rotary_dim, 4);
