@@ -105,27 +105,6 @@ def make_capture(case: Case, seed: int):
     return capture
 
 
-def by_head(x, heads):
-    """[B, S, Hkv, D] as [B, Hq, S, D] in f64, each query head with its key head."""
-    import numpy as np
-
-    return np.asarray(x, dtype=np.float64)[:, :, heads].transpose(0, 2, 1, 3)
-
-
-def by_key_head(x, hkv: int):
-    """[B, Hq, S, D] as [B, S, Hkv, D], summed over the query heads of each key head."""
-    batch, hq, tokens, dim = x.shape
-    return x.reshape(batch, hkv, hq // hkv, tokens, dim).sum(axis=2).transpose(0, 2, 1, 3)
-
-
-def pairs(rope) -> tuple[slice, slice]:
-    """The two halves of the pairs that RoPE turns, along the head dimension."""
-    r = rope.rotary_dim
-    if rope.pairing == "half":
-        return slice(0, r // 2), slice(r // 2, r)
-    return slice(0, r, 2), slice(1, r, 2)
-
-
 def tables(rope, positions, dtype):
     """cos and sin [B, S, 1, R/2] in f64, as rounded to the dtype."""
     import numpy as np
@@ -138,9 +117,10 @@ def tables(rope, positions, dtype):
 def turned_back(x, rope, positions, dtype, sizes: bool = False):
     """The gradient before RoPE of one after it: the transpose of the rotation, or of its sizes."""
     import numpy as np
+    from reference import pairs_of
 
     cos, sin = tables(rope, positions, dtype)
-    first, second = pairs(rope)
+    first, second = pairs_of(rope)
     y = x.copy()
     if sizes:
         cos, sin = np.abs(cos), np.abs(sin)
@@ -160,7 +140,7 @@ class Exact:
     tolerance: dict  # of recipe, then of gradient
 
 
-def formulas(problem, dout, seen) -> Exact:
+def formulas(problem, seen) -> Exact:
     """dQ, dK and dV by their formulas, and first-order bounds of what rounding does to them.
 
     With n keys, N terms in a fold over queries, D the head dimension, u = 2^-24 and, of a row,
@@ -172,27 +152,20 @@ def formulas(problem, dout, seen) -> Exact:
     rounding to the dtype.
     """
     import numpy as np
-    from reference import key_heads
+    from reference import Backward, attend, by_head, by_key_head, gradients_of, key_heads, pairs
 
     hkv = problem.k.shape[2]
     heads = key_heads(problem.q.shape[2], hkv)
-    q, do = (np.asarray(x, dtype=np.float64).transpose(0, 2, 1, 3) for x in (problem.q, dout))
+    exactly = Backward()
+    answer = attend(problem.q, problem.k, problem.v, seen, problem.scale)
+    of = pairs(problem, problem.q, problem.k, answer.o, answer.lse, exactly)
+    gradients = gradients_of(problem, problem.q, problem.k, of, exactly)
+
+    q, do = (np.asarray(x, dtype=np.float64).transpose(0, 2, 1, 3) for x in (problem.q, problem.do))
     k, v = by_head(problem.k, heads), by_head(problem.v, heads)
     dim, n, queries = q.shape[3], k.shape[2], q.shape[2] * q.shape[1] // hkv
     see = seen[:, None]
-    empty = ~see.any(axis=3, keepdims=True)
-    score = np.where(see, q @ k.swapaxes(2, 3) * problem.scale, -np.inf)
-    top = np.where(empty, 0, score.max(axis=3, keepdims=True))
-    weight = np.exp(score - top)
-    p = weight / np.where(empty, 1, weight.sum(axis=3, keepdims=True))
-    dp = do @ v.swapaxes(2, 3)
-    delta = (do * (p @ v)).sum(axis=3, keepdims=True)
-    ds = p * (dp - delta)
-    gradients = {
-        "dq": (problem.scale * ds @ k).transpose(0, 2, 1, 3),
-        "dk": by_key_head(problem.scale * ds.swapaxes(2, 3) @ q, hkv),
-        "dv": by_key_head(p.swapaxes(2, 3) @ do, hkv),
-    }
+    p, ds = np.where(see, of.p, 0), np.where(see, of.ds, 0)
 
     largest = lambda x: np.where(see, x, 0).max(axis=3, keepdims=True)  # noqa: E731
     t = largest(np.abs(q) @ np.abs(k).swapaxes(2, 3)) * problem.scale
@@ -209,8 +182,8 @@ def formulas(problem, dout, seen) -> Exact:
         into_dv = p * (r + half + (queries + 1) * U32)
         f32 = {
             "dq": (problem.scale * into_dq @ np.abs(k)).transpose(0, 2, 1, 3),
-            "dk": by_key_head(problem.scale * into_dk.swapaxes(2, 3) @ np.abs(q), hkv),
-            "dv": by_key_head(into_dv.swapaxes(2, 3) @ np.abs(do), hkv),
+            "dk": by_key_head(problem.scale * into_dk.swapaxes(2, 3) @ np.abs(q), heads, hkv),
+            "dv": by_key_head(into_dv.swapaxes(2, 3) @ np.abs(do), heads, hkv),
         }
         unit, smallest = ROUNDING[str(problem.dtype)]
         tolerance[recipe] = {
@@ -246,16 +219,17 @@ def turned(x, given, rope, positions, dtype):
     """x under RoPE in torch: the values are `given`, rounded; the derivative is the rotation's."""
     import numpy as np
     import torch
+    from reference import pairs_of
 
     cos, sin = map(torch.from_numpy, tables(rope, positions, dtype))
-    first, second = pairs(rope)
+    first, second = pairs_of(rope)
     y = x.clone()
     y[..., first] = x[..., first] * cos - x[..., second] * sin
     y[..., second] = x[..., second] * cos + x[..., first] * sin
     return y + (torch.from_numpy(np.array(given, dtype=np.float64)) - y).detach()
 
 
-def differentiated(problem, dout, seen) -> dict:
+def differentiated(problem, seen) -> dict:
     """dQ, dK and dV by torch's autograd in f64, [B, S, H, D]."""
     import numpy as np
     import torch
@@ -278,7 +252,7 @@ def differentiated(problem, dout, seen) -> dict:
     empty = ~see.any(dim=3, keepdim=True)
     p = torch.softmax(score.masked_fill(empty, 0), dim=3).masked_fill(~see, 0)
     o = (p @ v_rows).transpose(1, 2)
-    o.backward(torch.from_numpy(np.array(dout, dtype=np.float64)))
+    o.backward(torch.from_numpy(np.array(problem.do, dtype=np.float64)))
     return {"dq": q.grad.numpy(), "dk": k.grad.numpy(), "dv": v.grad.numpy()}
 
 
@@ -346,11 +320,11 @@ def judge_case(executable: Path, folder: Path, case: Case, seed: int) -> list[st
     capture = make_capture(case, seed)
     problem_path, answer_path = folder / "problem.safetensors", folder / "answer.safetensors"
     write_capture(problem_path, capture)
-    problem, dout = read_problem(capture), capture.bshd("do")
+    problem = read_problem(capture)
     seen = visible(problem)
-    want = differentiated(problem, dout, seen)
+    want = differentiated(problem, seen)
     q_used, k_used = rotated(problem)
-    exact = formulas(replace(problem, q=q_used, k=k_used), dout, seen)
+    exact = formulas(replace(problem, q=q_used, k=k_used), seen)
     if problem.rope is not None:
         exact = before_rope(exact, problem)
     failures = compare_references(case.name, exact.gradients, want)

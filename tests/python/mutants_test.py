@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Wrong kernels are judged wrong, whatever small thing they got wrong.
 
-A packed problem of four documents behind an anchor is answered by `bitanchor run`; that answer
-passes `check`. Then each mutant of tools/python/break_capture.py must fail it, judged by all the
-answers and by o alone. The control, a right answer recomputed in Python, must pass. The captures
-in tests/data pass, and their copies with one wrong key block fail.
+Packed problems of four documents behind an anchor are answered by `bitanchor run`; those answers
+pass `check`. Then each mutant of tools/python/break_capture.py must fail it: forward passes judged
+by all their answers and by o alone, backward passes by dq, dk and dv alone. The controls, right
+answers recomputed in Python, must pass. The captures in tests/data pass, and their copies with one
+wrong key block fail.
 """
 
 from __future__ import annotations
@@ -13,46 +14,82 @@ import argparse
 import importlib.util
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from support import DATA, Judged, bitanchor, check, finish, skip
 
-DOCUMENTS = (200, 312, 256, 256)
-HQ, HKV, DIM, SEED = 4, 2, 64, 20241120
 # Query rows whose scores pass 88, where an f32 exponential overflows without max subtraction.
 LOUD_ROWS = (150, 333, 500, 640, 800, 1000)
 LOUDNESS = 64
+FORWARD = ("o", "lse", "q_rope", "k_rope")
+BACKWARD = ("dq", "dk", "dv")
 
 
-def make_problem():
+@dataclass(frozen=True)
+class Packed:
+    """A problem of documents behind an anchor, positions starting again in each."""
+
+    dtype: str
+    documents: tuple[int, ...]
+    hq: int
+    hkv: int
+    dim: int
+    seed: int
+    window_keys: int | None = None
+    loud_rows: tuple[int, ...] = ()
+    cannot_show: tuple[str, ...] = ()  # mutants that change nothing here
+
+
+FORWARD_PROBLEM = Packed("bf16", (200, 312, 256, 256), 4, 2, 64, 20241120, loud_rows=LOUD_ROWS)
+SHORT, WINDOW = (100, 60, 127, 97), ("backward-window-narrow", "backward-window-wide")
+BACKWARD_PROBLEMS = {
+    "bf16": Packed("bf16", SHORT, 4, 2, 64, 1, cannot_show=WINDOW),
+    "bf16 4:1": Packed("bf16", SHORT, 4, 1, 64, 2, cannot_show=(*WINDOW, "dp-other-head")),
+    "bf16 window": Packed(
+        "bf16", SHORT, 4, 2, 64, 3, window_keys=40, cannot_show=("anchor-collects-near",)
+    ),
+    "f16": Packed("f16", SHORT, 4, 2, 64, 4, cannot_show=WINDOW),
+    "f32": Packed("f32", SHORT, 4, 2, 64, 5, cannot_show=WINDOW),
+}
+
+
+def make_problem(packed: Packed, backward: bool):
     """The problem, without answers."""
-    import ml_dtypes
     import numpy as np
     from capture_file import Capture
+    from reference import BF16
 
-    total = sum(DOCUMENTS)
-    generator = np.random.Generator(np.random.PCG64(SEED))
+    dtype = BF16 if packed.dtype == "bf16" else np.dtype(f"float{packed.dtype[1:]}")
+    total = sum(packed.documents)
+    generator = np.random.Generator(np.random.PCG64(packed.seed))
     tensors = {}
-    for name, heads in (("q", HQ), ("k", HKV), ("v", HKV)):
-        value = generator.standard_normal((1, total, heads, DIM), dtype=np.float32)
+    drawn = [("q", packed.hq), ("k", packed.hkv), ("v", packed.hkv)]
+    for name, heads in drawn + [("do", packed.hq)] * backward:
+        value = generator.standard_normal((1, total, heads, packed.dim), dtype=np.float32)
         if name == "q":
-            value[:, LOUD_ROWS] *= LOUDNESS
-        tensors[name] = value.astype(ml_dtypes.bfloat16)
-    ids = np.repeat(np.arange(1, len(DOCUMENTS) + 1), DOCUMENTS)
+            value[:, packed.loud_rows] *= LOUDNESS
+        tensors[name] = value.astype(dtype)
+    ids = np.repeat(np.arange(1, len(packed.documents) + 1), packed.documents)
     ids[0] = 0
     tensors["document_ids"] = ids.astype(np.int32)[None]
-    positions = np.concatenate([np.arange(length) for length in DOCUMENTS])
+    positions = np.concatenate([np.arange(length) for length in packed.documents])
     tensors["position_ids"] = positions.astype(np.int64)[None]
     metadata = {
         "version": 1,
         "kernel": "tests/python/mutants_test.py",
         "layout": "bshd",
-        "mask": {"rule": "anchor", "causal": True, "window_keys": None, "corner": "top-left"},
-        "softmax_scale": DIM**-0.5,
+        "mask": {
+            "rule": "anchor",
+            "causal": True,
+            "window_keys": packed.window_keys,
+            "corner": "top-left",
+        },
+        "softmax_scale": packed.dim**-0.5,
         "rope": {
             "rope_type": "default",
             "rope_theta": 10000.0,
-            "rotary_dim": DIM,
+            "rotary_dim": packed.dim,
             "pairing": "half",
             "recipe": "hf-llama",
         },
@@ -67,14 +104,14 @@ class Table:
     def __init__(self) -> None:
         self.failures: list[str] = []
         self.rows = 0
-        print(f"{'capture':34} {'judged by':10} {'want':4} {'exit':>4} {'wrong':>7}  worst element")
+        print(f"{'capture':40} {'judged by':10} {'want':4} {'exit':>4} {'wrong':>7}  worst element")
 
     def add(self, name: str, judged_by: str, want: str, judged: Judged) -> None:
         ok = judged.passed if want == "pass" else judged.failed
         self.rows += 1
         mark = "" if ok else "   <-- FAILED"
         print(
-            f"{name:34} {judged_by:10} {want:4} {judged.status:4} {judged.wrong():7}  "
+            f"{name:40} {judged_by:10} {want:4} {judged.status:4} {judged.wrong():7}  "
             f"{judged.worst()}{mark}",
             flush=True,
         )
@@ -82,34 +119,66 @@ class Table:
             self.failures.append(f"{name} by {judged_by}: want {want}; {judged.summary()}")
 
 
-def judge_mutants(executable: Path, folder: Path, table: Table) -> None:
-    """Every mutant of the packed problem."""
-    from break_capture import MUTANTS, break_capture
-    from capture_file import ANSWERS, Capture, read_capture, write_capture
+def answered(executable: Path, folder: Path, problem):
+    """The problem with the answers of `bitanchor run`."""
+    from capture_file import Capture, read_capture, write_capture
 
-    problem = make_problem()
     problem_path, answer_path = folder / "problem.safetensors", folder / "answer.safetensors"
     write_capture(problem_path, problem)
     done = bitanchor(executable, "run", problem_path, "-o", answer_path)
     if done.returncode != 0:
-        table.failures.append(f"bitanchor run: exit status {done.returncode}: {done.stderr}")
-        return
-    answered = Capture({**problem.tensors, **read_capture(answer_path).tensors}, problem.metadata)
+        raise RuntimeError(f"bitanchor run: exit status {done.returncode}: {done.stderr}")
+    return Capture({**problem.tensors, **read_capture(answer_path).tensors}, problem.metadata)
+
+
+def judged_by(capture, answers: tuple[str, ...]):
+    """The capture with some of its answers."""
+    from capture_file import ANSWERS, Capture
+
+    kept = {
+        name: value
+        for name, value in capture.tensors.items()
+        if name not in ANSWERS or name in answers
+    }
+    return Capture(kept, capture.metadata)
+
+
+def judge_forward(executable: Path, folder: Path, table: Table) -> None:
+    """Every forward mutant."""
+    from break_capture import MUTANTS, break_capture
+    from capture_file import write_capture
+
+    right = answered(executable, folder, make_problem(FORWARD_PROBLEM, backward=False))
     path = folder / "capture.safetensors"
-    for answers in (("o", "lse", "q_rope", "k_rope"), ("o",)):
-        kept = {
-            name: value
-            for name, value in answered.tensors.items()
-            if name not in ANSWERS or name in answers
-        }
-        capture, judged_by = Capture(kept, answered.metadata), "all" if "lse" in kept else "o alone"
+    for answers in (FORWARD, ("o",)):
+        capture, by = judged_by(right, answers), "all" if answers == FORWARD else "o alone"
         write_capture(path, capture)
-        table.add("bitanchor run", judged_by, "pass", check(executable, path))
+        table.add("bitanchor run", by, "pass", check(executable, path))
         for name in MUTANTS:
             write_capture(path, break_capture(capture, name)[0])
             want = "pass" if name == "none" else "fail"
-            judged = check(executable, path, "--contract", "flash-bf16")
-            table.add(name, judged_by, want, judged)
+            table.add(name, by, want, check(executable, path, "--contract", "flash-bf16"))
+
+
+def judge_backward(executable: Path, folder: Path, table: Table) -> None:
+    """Every backward mutant."""
+    from break_capture import BACKWARD_MUTANTS, break_capture
+    from capture_file import write_capture
+
+    path = folder / "capture.safetensors"
+    for says, packed in BACKWARD_PROBLEMS.items():
+        right = answered(executable, folder, make_problem(packed, backward=True))
+        for answers in (FORWARD + BACKWARD, BACKWARD):
+            capture, by = judged_by(right, answers), "all" if answers != BACKWARD else "gradients"
+            write_capture(path, capture)
+            table.add(f"bitanchor run, {says}", by, "pass", check(executable, path))
+            write_capture(path, break_capture(capture, "none")[0])
+            table.add(f"none, {says}", by, "pass", check(executable, path))
+        for name in BACKWARD_MUTANTS:
+            if name in packed.cannot_show:
+                continue
+            write_capture(path, break_capture(capture, name)[0])
+            table.add(f"{name}, {says}", "gradients", "fail", check(executable, path))
 
 
 def judge_committed(executable: Path, folder: Path, table: Table) -> None:
@@ -137,7 +206,8 @@ def main() -> int:
         skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh installs them")
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
-        judge_mutants(args.bitanchor, Path(folder), table)
+        judge_forward(args.bitanchor, Path(folder), table)
+        judge_backward(args.bitanchor, Path(folder), table)
         judge_committed(args.bitanchor, Path(folder), table)
     return finish(table.failures, f"{table.rows} captures judged, {len(table.failures)} failures")
 

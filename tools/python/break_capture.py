@@ -37,11 +37,18 @@ class Kernel:
     heads: np.ndarray | None = None
     key_weight: np.ndarray | None = None
     subtract_max: bool = True
+    backward: reference.Backward = reference.Backward()
+    rotated_products: bool = True  # dq and dk are products with k and q after RoPE
+    turn: str = "back"  # how RoPE turns dq and dk: back, not, or forward
     finish: Callable[[dict[str, np.ndarray]], None] = field(default=lambda outputs: None)
 
     def changed(self, **fields) -> Kernel:
         """This kernel with fields of its problem replaced."""
         return replace(self, problem=replace(self.problem, **fields))
+
+    def going_back(self, **fields) -> Kernel:
+        """This kernel with fields of its backward pass replaced."""
+        return replace(self, backward=replace(self.backward, **fields))
 
     def block_rows(self) -> slice:
         """The keys of the block."""
@@ -52,7 +59,10 @@ class Kernel:
         return slice(first, min(first + BLOCK_KEYS, skv))
 
     def run(self) -> dict[str, np.ndarray]:
-        """o, lse, q_rope and k_rope: [B, S, H, D] in the capture's dtype, lse [B, Hq, Sq] F32."""
+        """o, lse, q_rope and k_rope, with do also dq, dk and dv.
+
+        [B, S, H, D] in the capture's dtype, lse [B, Hq, Sq] F32.
+        """
         dtype = self.problem.dtype
         q, k = reference.rotated(self.problem)
         answer = reference.attend(
@@ -72,8 +82,33 @@ class Kernel:
             "q_rope": q,
             "k_rope": k,
         }
+        if self.problem.do is not None:
+            outputs |= self._gradients(q, k, outputs["o"], outputs["lse"])
         self.finish(outputs)
         return outputs
+
+    def _gradients(
+        self, q: np.ndarray, k: np.ndarray, o: np.ndarray, lse: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """dq, dk and dv from what the forward pass stored: sums exact, then rounded once."""
+        problem = self.problem
+        how = replace(
+            self.backward,
+            weight_dtype=reference.weight_dtype(problem.dtype),
+            heads=self.heads,
+            key_weight=self.key_weight,
+        )
+        of = reference.pairs(problem, q, k, o, lse, how)
+        if not self.rotated_products:
+            q, k = problem.q, problem.k
+        exact = reference.gradients_of(problem, q, k, of, how)
+        gradients = {n: g.astype(np.float32).astype(problem.dtype) for n, g in exact.items()}
+        rope = problem.rope
+        if rope is not None and self.turn != "not":
+            back = self.turn == "back"
+            for name, at in (("dq", rope.q_positions), ("dk", rope.k_positions)):
+                gradients[name] = reference.rotate(gradients[name], rope, at, back=back)
+        return gradients
 
 
 def _anchor_dropped(kernel: Kernel) -> Kernel:
@@ -126,8 +161,8 @@ def _no_max_subtraction(kernel: Kernel) -> Kernel:
 
 
 def _zeros(outputs: dict[str, np.ndarray]) -> None:
-    for value in outputs.values():
-        value[...] = 0
+    for name, value in outputs.items():
+        outputs[name] = np.zeros_like(value)
 
 
 def _middle(o: np.ndarray, big: bool) -> tuple[int, ...]:
@@ -177,6 +212,80 @@ def _positions_not_reset(kernel: Kernel) -> Kernel:
     return kernel.changed(rope=replace(rope, k_positions=running, q_positions=queries))
 
 
+def _backward(**fields) -> Callable[[Kernel], Kernel]:
+    return lambda kernel: kernel.going_back(**fields)
+
+
+def _delta_kept_from_block(kernel: Kernel) -> Kernel:
+    share = np.ones(kernel.problem.k.shape[1])
+    share[kernel.block_rows()] = 0
+    return kernel.going_back(delta_share=share)
+
+
+def _scale_missing_from(gradient: str) -> Callable[[Kernel], Kernel]:
+    return _backward(scales={gradient: 1.0})
+
+
+def _group_not_summed(kernel: Kernel) -> Kernel:
+    hq, hkv = kernel.problem.q.shape[2], kernel.problem.k.shape[2]
+    return kernel.going_back(collected=np.arange(hq) % (hq // hkv) == 0)
+
+
+def _masked_otherwise(*gradients: str, **fields) -> Callable[[Kernel], Kernel]:
+    """The products of some gradients alone take another mask."""
+
+    def mutate(kernel: Kernel) -> Kernel:
+        mask = replace(kernel.problem.mask, **fields)
+        seen = reference.visible(kernel.changed(mask=mask).problem)
+        return kernel.going_back(seen=dict.fromkeys(gradients, seen))
+
+    return mutate
+
+
+def _window_shifted(by: int) -> Callable[[Kernel], Kernel]:
+    def mutate(kernel: Kernel) -> Kernel:
+        window = kernel.problem.mask.window_keys
+        if window is None:
+            raise ValueError("mask.window_keys: absent, and the mistake is in the window")
+        return _masked_otherwise("dq", "dk", "dv", window_keys=window + by)(kernel)
+
+    return mutate
+
+
+def _anchor_collects(own_document: bool) -> Callable[[Kernel], Kernel]:
+    """dk and dv of anchors collect from the queries of the first document alone, or from none."""
+
+    def mutate(kernel: Kernel) -> Kernel:
+        problem = kernel.problem
+        if problem.mask.rule != "anchor":
+            raise ValueError(f"mask.rule: got {problem.mask.rule}, want anchor")
+        anchors = problem.k_ids[:, None, :] == 0
+        first = np.where(problem.k_ids == 0, problem.k_ids.max(), problem.k_ids).min(axis=1)
+        near = (problem.q_ids <= first[:, None])[:, :, None] & own_document
+        seen = reference.visible(problem) & (~anchors | near)
+        return kernel.going_back(seen={"dk": seen, "dv": seen})
+
+    return mutate
+
+
+def _other_heads_values(kernel: Kernel) -> Kernel:
+    hq, hkv = kernel.problem.q.shape[2], kernel.problem.k.shape[2]
+    return kernel.going_back(value_heads=(reference.key_heads(hq, hkv) + 1) % hkv)
+
+
+def _unrotated_products(kernel: Kernel) -> Kernel:
+    _rope(kernel)
+    return replace(kernel, rotated_products=False)
+
+
+def _turned(turn: str) -> Callable[[Kernel], Kernel]:
+    def mutate(kernel: Kernel) -> Kernel:
+        _rope(kernel)
+        return replace(kernel, turn=turn)
+
+    return mutate
+
+
 @dataclass(frozen=True)
 class Mutant:
     says: str
@@ -205,6 +314,35 @@ MUTANTS: dict[str, Mutant] = {
     "positions-not-reset": Mutant("positions 0..S-1 whatever was given", _positions_not_reset),
 }
 
+# Wrong in the backward pass alone.
+BACKWARD_MUTANTS: dict[str, Mutant] = {
+    "delta-missing": Mutant("dS = P dP", _backward(delta_share=np.zeros(1))),
+    "delta-missing-in-block": Mutant("dS = P dP in one 64-key block", _delta_kept_from_block),
+    "dq-scale-missing": Mutant("dq lacks the scale", _scale_missing_from("dq")),
+    "dk-scale-missing": Mutant("dk lacks the scale", _scale_missing_from("dk")),
+    "group-not-summed": Mutant("dk, dv collect one query head of a group", _group_not_summed),
+    "anchor-collects-near": Mutant("the anchor's dk, dv: first document", _anchor_collects(True)),
+    "anchor-collects-nothing": Mutant("the anchor's dk, dv: nothing", _anchor_collects(False)),
+    **{
+        f"{name}-causal-{side}": Mutant(
+            f"query i's keys in {name} end at i {'+' if by > 0 else '-'} 1",
+            _masked_otherwise(name, causal_shift=by),
+        )
+        for name in ("dq", "dk", "dv")
+        for side, by in (("left", -1), ("right", 1))
+    },
+    "backward-window-narrow": Mutant("backward window one key short", _window_shifted(-1)),
+    "backward-window-wide": Mutant("backward window one key long", _window_shifted(1)),
+    "dp-other-head": Mutant("dP from the next key head's V", _other_heads_values),
+    "dv-rows-off": Mutant("dv takes dO of the next query", _backward(dv_rows_off=1)),
+    "lse-rows-off": Mutant("P with the LSE of the next query", _backward(lse_rows_off=1)),
+    "unrotated-products": Mutant("dS meets q and k before RoPE", _unrotated_products),
+    "not-turned-back": Mutant("dq, dk of the rotated q and k", _turned("not")),
+    "turned-forward": Mutant("RoPE turns dq, dk on, not back", _turned("forward")),
+}
+
+ALL_MUTANTS = MUTANTS | BACKWARD_MUTANTS
+
 
 def _bits(value: np.ndarray) -> np.ndarray:
     value = np.ascontiguousarray(value)
@@ -230,13 +368,13 @@ def break_capture(
     ValueError if this capture cannot show the mistake.
     """
     answers = [name for name in ANSWERS if name in capture.tensors]
-    if not answers or any(name in ("dq", "dk", "dv") for name in answers):
-        raise ValueError(f"answers: got {answers}, want some of o, lse, q_rope, k_rope and no more")
+    if not answers:
+        raise ValueError(f"answers: got none, want some of {', '.join(ANSWERS)}")
     problem = reference.read_problem(capture)
     middle = problem.k.shape[1] // 2 // BLOCK_KEYS
     kernel = Kernel(problem, block=middle if block is None else block)
     want = kernel.run()
-    wrong = MUTANTS[mutant].mutate(kernel).run()
+    wrong = ALL_MUTANTS[mutant].mutate(kernel).run()
     says = f"{capture.metadata.get('kernel', '')}; with mistake {mutant} (break_capture.py)"
     broken = Capture(dict(capture.tensors), {**capture.metadata, "kernel": says.removeprefix("; ")})
     if mutant == "no-max-subtraction" and np.isfinite(wrong["o"].astype(np.float32)).all():
@@ -268,7 +406,7 @@ def main() -> int:
     )
     parser.add_argument("input", nargs="?", metavar="IN", help="a right kernel's capture")
     parser.add_argument("output", nargs="?", metavar="OUT", help="where the wrong one's goes")
-    parser.add_argument("--mutant", choices=MUTANTS, metavar="NAME", help="see --list")
+    parser.add_argument("--mutant", choices=ALL_MUTANTS, metavar="NAME", help="see --list")
     parser.add_argument(
         "--block", type=int, help="which block of 64 keys (default: the middle one)"
     )
@@ -278,8 +416,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the mutants and stop")
     args = parser.parse_args()
     if args.list:
-        for name, mutant in MUTANTS.items():
-            print(f"{name:22} {mutant.says}")
+        for name, mutant in ALL_MUTANTS.items():
+            print(f"{name:23} {mutant.says}")
         return 0
     if args.input is None or args.output is None or args.mutant is None:
         parser.error("IN, OUT and --mutant are needed")

@@ -1,4 +1,4 @@
-"""Dense attention and RoPE in f64 numpy, by a capture's metadata.
+"""Dense attention, its gradients and RoPE in f64 numpy, by a capture's metadata.
 
 An oracle for the Python tools: slow, plain, and written from the description of the capture file
 alone, so that it shares nothing with the C++ engines. Shapes are [B, S, H, D] throughout.
@@ -7,7 +7,7 @@ alone, so that it shares nothing with the C++ engines. Shapes are [B, S, H, D] t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import ml_dtypes
 import numpy as np
@@ -53,6 +53,7 @@ class Problem:
     q_ids: np.ndarray | None  # [B, Sq]
     k_ids: np.ndarray | None  # [B, Skv]
     rope: Rope | None
+    do: np.ndarray | None = None  # [B, Sq, Hq, D]: the gradient of the output, where asked backward
 
     @property
     def dtype(self) -> np.dtype:
@@ -129,14 +130,20 @@ def rope_tables(rope: Rope, positions: np.ndarray, dtype: np.dtype) -> tuple[np.
     return cos.astype(dtype), sin.astype(dtype)
 
 
-def rotate(x: np.ndarray, rope: Rope, positions: np.ndarray) -> np.ndarray:
-    """x [B, S, H, D] rotated, every operation rounded in x's dtype."""
-    cos, sin = (table[:, :, None, :] for table in rope_tables(rope, positions, x.dtype))
+def pairs_of(rope: Rope) -> tuple[slice, slice]:
+    """The two halves of the pairs that RoPE turns, along the head dimension."""
     r = rope.rotary_dim
     if rope.pairing == "half":
-        first, second = slice(0, r // 2), slice(r // 2, r)
-    else:
-        first, second = slice(0, r, 2), slice(1, r, 2)
+        return slice(0, r // 2), slice(r // 2, r)
+    return slice(0, r, 2), slice(1, r, 2)
+
+
+def rotate(x: np.ndarray, rope: Rope, positions: np.ndarray, back: bool = False) -> np.ndarray:
+    """x [B, S, H, D] rotated, or turned back, every operation rounded in x's dtype."""
+    cos, sin = (table[:, :, None, :] for table in rope_tables(rope, positions, x.dtype))
+    if back:
+        sin = -sin
+    first, second = pairs_of(rope)
     x1, x2 = x[..., first], x[..., second]
     y = x.copy()
     y[..., first] = x1 * cos - x2 * sin
@@ -210,6 +217,96 @@ def weight_dtype(dtype: np.dtype) -> np.dtype | None:
     return None if dtype == np.float32 else dtype
 
 
+def by_head(x: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """[B, S, Hkv, D] as [B, Hq, S, D] in f64, each query head with its key head."""
+    return np.asarray(x, dtype=np.float64)[:, :, heads].transpose(0, 2, 1, 3)
+
+
+def by_key_head(x: np.ndarray, heads: np.ndarray, hkv: int) -> np.ndarray:
+    """[B, Hq, S, D] as [B, S, Hkv, D], summed over the query heads of each key head."""
+    batch, _, tokens, dim = x.shape
+    y = np.zeros((batch, tokens, hkv, dim))
+    for h, key_head in enumerate(heads):
+        y[:, :, key_head] += x[:, h]
+    return y
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P, dP and dS of every query and key, seen or not: [B, Hq, Sq, Skv] in f64."""
+
+    p: np.ndarray
+    dp: np.ndarray
+    ds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Backward:
+    """How a kernel makes its gradients; as it stands, by the formulas.
+
+    `weight_dtype` rounds P and dS before they enter products, as flash kernels with 16-bit inputs
+    do. The rest is for wrong kernels.
+    """
+
+    weight_dtype: np.dtype | None = None
+    seen: dict[str, np.ndarray] = field(default_factory=dict)  # [B, Sq, Skv], of dq, dk or dv alone
+    scales: dict[str, float] = field(default_factory=dict)  # of dq or dk alone
+    heads: np.ndarray | None = None  # [Hq]: the key head of each query head
+    value_heads: np.ndarray | None = None  # [Hq]: of the V that dP is made from
+    key_weight: np.ndarray | None = None  # [Skv]: how often a key counts
+    delta_share: np.ndarray | None = None  # [Skv]: how much of delta is subtracted
+    collected: np.ndarray | None = None  # [Hq]: which query heads dk and dv collect
+    dv_rows_off: int = 0  # dv takes the dO of so many queries further down
+    lse_rows_off: int = 0  # P is made with the LSE of so many queries further down
+
+
+def pairs(
+    problem: Problem, q: np.ndarray, k: np.ndarray, o: np.ndarray, lse: np.ndarray, how: Backward
+) -> Pairs:
+    """P, dP and dS with the forward pass's o [B, Sq, Hq, D] and natural LSE [B, Hq, Sq]."""
+    heads = key_heads(q.shape[2], k.shape[2]) if how.heads is None else how.heads
+    value_heads = heads if how.value_heads is None else how.value_heads
+    do = problem.do.astype(np.float64)
+    score = by_head(q, np.arange(q.shape[2])) @ by_head(k, heads).swapaxes(2, 3) * problem.scale
+    lse = np.where(np.isneginf(lse), 0, lse).astype(np.float64)  # of queries that see no key
+    p = np.exp(score - np.roll(lse, -how.lse_rows_off, axis=2)[..., None])
+    if how.key_weight is not None:
+        p = p * how.key_weight
+    dp = do.transpose(0, 2, 1, 3) @ by_head(problem.v, value_heads).swapaxes(2, 3)
+    delta = (do * o.astype(np.float64)).sum(axis=3).transpose(0, 2, 1)[..., None]
+    share = 1.0 if how.delta_share is None else how.delta_share
+    return Pairs(p, dp, p * (dp - delta * share))
+
+
+def gradients_of(
+    problem: Problem, q: np.ndarray, k: np.ndarray, of: Pairs, how: Backward
+) -> dict[str, np.ndarray]:
+    """dq, dk and dv in f64, [B, S, H, D]: those of q and k as attention reads them."""
+    hq, hkv = q.shape[2], k.shape[2]
+    heads = key_heads(hq, hkv) if how.heads is None else how.heads
+    visible_pairs = visible(problem)
+
+    def weights(name: str, value: np.ndarray) -> np.ndarray:
+        if how.weight_dtype is not None:
+            value = value.astype(np.float32).astype(how.weight_dtype).astype(np.float64)
+        value = np.where(how.seen.get(name, visible_pairs)[:, None], value, 0)
+        if name != "dq" and how.collected is not None:
+            value = value * how.collected[:, None, None]
+        return value
+
+    rows = np.arange(hq)
+    scale = {name: how.scales.get(name, problem.scale) for name in ("dq", "dk")}
+    do = np.roll(problem.do, -how.dv_rows_off, axis=1)
+    dq = scale["dq"] * weights("dq", of.ds) @ by_head(k, heads)
+    dk = scale["dk"] * weights("dk", of.ds).swapaxes(2, 3) @ by_head(q, rows)
+    dv = weights("dv", of.p).swapaxes(2, 3) @ by_head(do, rows)
+    return {
+        "dq": dq.transpose(0, 2, 1, 3),
+        "dk": by_key_head(dk, heads, hkv),
+        "dv": by_key_head(dv, heads, hkv),
+    }
+
+
 def _query_ids(capture: Capture, name: str, keys: np.ndarray, mask: Mask, sq: int) -> np.ndarray:
     """The queries' own ids or positions, or else the entries of the keys they stand at."""
     if f"q_{name}" in capture.tensors:
@@ -269,6 +366,7 @@ def read_problem(capture: Capture) -> Problem:
         q_ids=q_ids,
         k_ids=k_ids,
         rope=_read_rope(capture, mask) if capture.has_rope else None,
+        do=capture.bshd("do") if "do" in capture.tensors else None,
     )
 
 
