@@ -2,9 +2,13 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "lib/file/capture_metadata.h"
 #include "lib/file/capture_writer.h"
+#include "lib/file/mapped_file.h"
+#include "lib/file/strict_json.h"
 #include "lib/problem/attention_problem.h"
 #include "lib/problem/generate.h"
 #include "lib/recipe/rope_recipe.h"
@@ -18,7 +22,7 @@ namespace {
 struct GenOptions {
   std::string out, shape, documents, mask = "full", dtype = "bf16", layout = "bshd",
                                      corner = "top-left";
-  std::string rope, rope_theta = "10000";
+  std::string rope, rope_theta, rope_config, layer_type;
   bool not_causal = false, reset_positions = false, gradient = false;
   int64_t window = 0, kv_length = 0;
   uint64_t seed = 0;
@@ -89,6 +93,21 @@ std::vector<int64_t> Repeat(const std::vector<int64_t>& one, int64_t begin, int6
   return all;
 }
 
+// As a capture's metadata would say it.
+RopeConfig Rope(const GenOptions& options, int64_t head_dim) {
+  nlohmann::json rope = {{"recipe", options.rope}};
+  if (!options.rope_theta.empty()) rope["rope_theta"] = std::stod(options.rope_theta);
+  if (!options.rope_config.empty()) {
+    const MappedFile file = MappedFile::Open(options.rope_config);
+    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                                file.bytes().size());
+    rope["config"] = ParseStrictJson(text, options.rope_config);
+  }
+  if (!options.layer_type.empty()) rope["layer_type"] = options.layer_type;
+  std::vector<std::string> defaults;
+  return ReadRopeConfig(rope, head_dim, defaults);
+}
+
 void SetMask(const GenOptions& options, AttentionProblem& problem) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
   (void)Hq, (void)Hkv;
@@ -100,6 +119,8 @@ void SetMask(const GenOptions& options, AttentionProblem& problem) {
   mask.spec.causal = !options.not_causal;
   if (options.window > 0) mask.spec.window_keys = options.window;
   mask.spec.corner = *CornerFromName(options.corner);
+  if (options.rope.empty() && !options.rope_config.empty())
+    throw InputError("--rope-config", "no --rope", "a RoPE recipe to go with it");
   if (mask.spec.rule == MaskRule::kFull && options.documents.empty() && options.rope.empty())
     return;
   const Sequence sequence = Layouts(options, mask.spec.rule, Skv);
@@ -115,14 +136,10 @@ void SetMask(const GenOptions& options, AttentionProblem& problem) {
   if (options.rope.empty()) return;
   problem.k_positions = Repeat(sequence.positions, 0, Skv, B);
   problem.q_positions = Repeat(sequence.positions, off, Sq, B);
-  const RopeRecipe* recipe = FindRopeRecipe(options.rope);
-  if (recipe == nullptr)
+  if (FindRopeRecipe(options.rope) == nullptr)
     throw InputError("--rope", options.rope.substr(0, 60), "a RoPE recipe of `bitanchor info`");
-  problem.rope.emplace();
-  problem.rope->recipe = options.rope;
-  problem.rope->rope_theta = std::stod(options.rope_theta);
-  problem.rope->rotary_dim = D;
-  problem.rope->pairing = recipe->pairing;
+  problem.rope = Rope(options, D);
+  problem.rope->sequence_length = LastPosition(problem) + 1;
 }
 
 int Gen(const GenOptions& options) {
@@ -208,9 +225,12 @@ void AddGen(CLI::App& app, Action& run) {
       ->check(CLI::IsMember({"bshd", "bhsd"}))
       ->capture_default_str();
   command->add_option("--rope", options->rope, "RoPE recipe (default: none)");
-  command->add_option("--rope-theta", options->rope_theta, "RoPE base")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  command->add_option("--rope-theta", options->rope_theta, "RoPE base (default: 10000)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--rope-config", options->rope_config,
+                      "A model's config.json, of which RoPE's fields are taken");
+  command->add_option("--layer-type", options->layer_type,
+                      "Whose RoPE, where the config has one for each type of layer");
   command->add_flag("--reset-positions", options->reset_positions,
                     "Positions start again in each document");
   command->add_option("--seed", options->seed, "64 bits")->capture_default_str();

@@ -96,6 +96,29 @@ def hostile(capture: bytes, problem: bytes) -> dict[str, bytes]:
     }
 
 
+def check_rope_config(program: Path, folder: Path) -> None:
+    """gen takes RoPE out of a model's config.json."""
+    config = folder / "config.json"
+    llama3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+              "original_max_position_embeddings": 8192}  # fmt: skip
+    model = {"model_type": "llama", "hidden_size": 256, "num_attention_heads": 4, "rope_theta": 500000.0,
+             "max_position_embeddings": 131072, "rope_scaling": llama3, "torch_dtype": "bfloat16"}  # fmt: skip
+    made = folder / "with-config"
+    arguments = ["gen", "-o", made, "--shape", "1,8,4,2,64", "--rope", "hf-llama", "--rope-config", config]
+    config.write_text(json.dumps(model))
+    ran = bitanchor(program, *arguments)
+    want(ran.returncode == 0, f"gen --rope-config {ran.stderr}")
+    data = made.read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    rope = json.loads(header["__metadata__"]["bitanchor"])["rope"]
+    said = {"rope_theta": 500000.0, "rotary_dim": 64, "recipe": "hf-llama", **llama3}
+    want(all(rope.get(field) == value for field, value in said.items()), f"gen --rope-config: {rope}")
+    for what, wrong in (("head_dim", {**model, "head_dim": 128}), ("rope_theta", {**model, "rope_theta": []})):
+        config.write_text(json.dumps(wrong))
+        ran = bitanchor(program, *arguments)
+        want(ran.returncode == 2 and what in ran.stderr, f"gen --rope-config with wrong {what}: {ran.stderr}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
@@ -138,6 +161,7 @@ def main() -> int:
                 replay = bitanchor(program, "check", bad, "--recipe", recipe)
                 want(replay.returncode == 1, f"{recipe}: one bit of {tensor} is seen")
 
+        check_rope_config(program, folder)
         for what, data in hostile(good.read_bytes(), forward.read_bytes()).items():
             bad = folder / "bad"
             bad.write_bytes(data)
@@ -149,7 +173,8 @@ def main() -> int:
                           ["check", good, "--target", "Z80"], ["check", good, "--contract", "x"],
                           ["check", good, "--threads", "0"], ["run", problem, "-o", folder / "no" / "where"],
                           ["run", problem, "-o", "/dev/full"], ["check", good, "--json", "/dev/full"],
-                          ["gen", "-o", answer, "--shape", "1,2,3,2,4"], ["gen", "-o", answer, "--shape", "9"]):
+                          ["gen", "-o", answer, "--shape", "1,2,3,2,4"], ["gen", "-o", answer, "--shape", "9"],
+                          ["gen", "-o", answer, "--shape", "1,2,2,1,2", "--rope-config", good]):
             ran = bitanchor(program, *arguments)
             one = ran.stderr.count("\n") == 1 and len(ran.stderr.encode()) <= 600
             want(ran.returncode == 2 and one, f"{arguments}: {ran.returncode} {ran.stderr.strip()}")
