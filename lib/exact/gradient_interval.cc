@@ -17,13 +17,6 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-// What a kernel may lose of x by flushing it to zero.
-double Lost(double x) { return std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0; }
-
-double At(const TensorView& tensor, int64_t b, int64_t s, int64_t h, int64_t d) {
-  return tensor ? static_cast<double>(tensor.At(b, s, h, d)) : 0.0;
-}
-
 bool AllFinite(const TensorView& tensor, int64_t b, int64_t s, int64_t h) {
   for (int64_t d = 0; d < tensor.shape[3]; ++d) {
     if (!std::isfinite(tensor.At(b, s, h, d))) return false;
@@ -55,7 +48,7 @@ GradientIntervals::Dot GradientIntervals::GradientOfWeight(int64_t b, int64_t h,
   for (int64_t d = 0; d < p.shape.D; ++d) {
     const double g = problem_.dout.At(b, i, h, d), v = p.v.At(b, j, key_head, d);
     dot.value += g * v;
-    dot.size += (std::fabs(g) + Lost(g) / term) * (std::fabs(v) + Lost(v) / term);
+    dot.size += Magnitude(g, 0, term) * Magnitude(v, 0, term);
   }
   return dot;
 }
@@ -95,7 +88,7 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
     const double g = problem_.dout.At(b, i, h, d);
     o[d] /= row.l;
     out.delta += g * o[d];
-    size += (std::fabs(g) + Lost(g) / terms.score) * std::fabs(o[d]);
+    size += Magnitude(g, 0, terms.score) * std::fabs(o[d]);
     gradient += std::fabs(g);
   }
 
@@ -209,7 +202,7 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
     sum.StartPair(h, j);
     for (int64_t d = 0; d < D; ++d) {
       const double k = p.k.At(b, j, key_head, d);
-      const double off = At(attention.k_deviation, b, j, key_head, d) + Lost(k);
+      const double off = DeviationAt(attention.k_deviation, b, j, key_head, d) + Lost(k);
       sum.Add(d, pair.ds * k, pair.ds_error * std::fabs(k) + pair.ds_most * off,
               pair.ds_most * (std::fabs(k) + off));
       mean[d] += pair.p * k;
@@ -249,7 +242,7 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
       dv_sum.StartPair(h, i);
       for (int64_t d = 0; d < D; ++d) {
         const double q = p.q.At(b, i, h, d), g = problem_.dout.At(b, i, h, d);
-        const double off = At(attention.q_deviation, b, i, h, d) + Lost(q);
+        const double off = DeviationAt(attention.q_deviation, b, i, h, d) + Lost(q);
         dk_sum.Add(d, pair.ds * q, ds_error * std::fabs(q) + ds_most * off,
                    ds_most * (std::fabs(q) + off));
         dv_sum.Add(d, pair.p * g, p_error * std::fabs(g) + p_most * Lost(g),

@@ -10,17 +10,6 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-// |x| as it enters the error of a product: a kernel may flush a subnormal input, and the rotation
-// may have put the element elsewhere by `deviation`.
-double Magnitude(double x, double deviation, double score_term) {
-  const double lost = std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0;
-  return std::fabs(x) + (deviation + lost) / score_term;
-}
-
-double At(const TensorView& tensor, int64_t b, int64_t s, int64_t h, int64_t d) {
-  return tensor ? static_cast<double>(tensor.At(b, s, h, d)) : 0.0;
-}
-
 void Weights(const Contract& contract, ScoreRow& row) {
   for (Key& key : row.keys) {
     const double t = key.score.t;
@@ -55,8 +44,8 @@ Score ScoreOf(const IntervalProblem& p, const Contract& contract, int64_t b, int
   for (int64_t d = 0; d < D; ++d) {
     const double q = problem.q.At(b, i, h, d), k = problem.k.At(b, j, key_head, d);
     s += q * k;
-    size += Magnitude(q, At(p.q_deviation, b, i, h, d), term) *
-            Magnitude(k, At(p.k_deviation, b, j, key_head, d), term);
+    size += Magnitude(q, DeviationAt(p.q_deviation, b, i, h, d), term) *
+            Magnitude(k, DeviationAt(p.k_deviation, b, j, key_head, d), term);
   }
   return {s * scale, term * scale * size, size * std::max(1.0, 2 * scale)};
 }

@@ -4,6 +4,7 @@
 #ifndef BITANCHOR_LIB_EXACT_SCORE_ROW_H_
 #define BITANCHOR_LIB_EXACT_SCORE_ROW_H_
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -13,6 +14,21 @@
 namespace bitanchor::exact {
 
 constexpr double kMayOverflow = 0x1p126;  // f32 intermediates beyond this may have become Inf
+
+// What a kernel may lose of x by flushing it to zero.
+inline double Lost(double x) { return std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0; }
+
+// |x| as it enters the error of a product that is `relative` to its size: larger by what flushing
+// may lose of x and by how far the kernel's own x may be from it.
+inline double Magnitude(double x, double deviation, double relative) {
+  const double off = deviation + Lost(x);
+  return off == 0 ? std::fabs(x) : std::fabs(x) + off / relative;
+}
+
+// An element of IntervalProblem's deviations; 0 where there are none.
+inline double DeviationAt(const TensorView& tensor, int64_t b, int64_t s, int64_t h, int64_t d) {
+  return tensor ? static_cast<double>(tensor.At(b, s, h, d)) : 0.0;
+}
 
 struct Score {
   double t, x;       // scale q.k and the bound of its error
