@@ -70,85 +70,130 @@ TensorView Judgeable(const char* name, const TensorView& gradient, const Capture
   return {};
 }
 
+// The capture's gradients that can be judged, and how.
+class GradientJudge {
+ public:
+  GradientJudge(const Capture& capture, const Contract& contract, const IntervalProblem& attention,
+                Verdict& verdict)
+      : capture_(capture),
+        shape_(capture.problem.shape),
+        dq_(Judgeable("dq", capture.dq, capture, verdict)),
+        dk_(Judgeable("dk", capture.dk, capture, verdict)),
+        dv_(capture.dv),
+        problem_(MakeProblem(attention)),
+        intervals_(problem_, contract),
+        dq_turn_(capture, contract, capture.problem.q_positions, shape_.Sq),
+        dk_turn_(capture, contract, capture.problem.k_positions, shape_.Skv) {}
+
+  void Judge(const SampleOptions& sample, const simd::EngineOptions& options, Verdict& verdict) {
+    if (!dq_ && !dk_ && !dv_ && !capture_.delta) return;
+    const auto [delta, dq] = Queries(sample, options);
+    const auto [dv, dk] = dk_ || dv_ ? Keys(sample, options) : NoKeys();
+    if (capture_.delta) verdict.outputs.push_back({"delta", delta});
+    if (dv_) verdict.outputs.push_back({"dv", dv});
+    if (dq_) verdict.outputs.push_back({"dq", dq});
+    if (dk_) verdict.outputs.push_back({"dk", dk});
+  }
+
+ private:
+  exact::GradientProblem MakeProblem(const IntervalProblem& attention) const {
+    const AttentionProblem& p = capture_.problem;
+    exact::GradientProblem problem;
+    problem.attention = attention;
+    problem.dout = capture_.dout;
+    problem.dq_dtype = TypeOf(dq_, p.dtype);
+    problem.dk_dtype = TypeOf(dk_, p.dtype);
+    problem.dv_dtype = TypeOf(dv_, p.dtype);
+    problem.before_rope = p.rope.has_value();
+    problem.lse = Rows(capture_.lse, [&](float lse) {
+      return NaturalLse(capture_.lse_spec, lse, p.softmax_scale, false);
+    });
+    problem.lse_relative = LseConversion(capture_.lse_spec);
+    problem.delta = Rows(capture_.delta, [](float delta) { return delta; });
+    return problem;
+  }
+
+  // Of [B, Hq, Sq], the rows that are judged.
+  std::vector<bool> Sampled(const std::vector<RowBlock>& blocks) const {
+    std::vector<bool> sampled(shape_.B * shape_.Hq * shape_.Sq);
+    for (const RowBlock& block : blocks) {
+      const auto first = sampled.begin() + (block.b * shape_.Hq + block.h) * shape_.Sq + block.s0;
+      std::fill(first, first + block.rows, true);
+    }
+    return sampled;
+  }
+
+  // delta and dq. Keys need every query that sees them to have been looked at.
+  std::array<Census, 2> Queries(const SampleOptions& sample, const simd::EngineOptions& options) {
+    const std::vector<RowBlock> judged_blocks = RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample);
+    const std::vector<bool> sampled = Sampled(judged_blocks);
+    const std::vector<RowBlock> blocks =
+        dk_ || dv_ ? RowBlocks(shape_.B, shape_.Hq, shape_.Sq, {}) : judged_blocks;
+    return Judged<2>(options, static_cast<int64_t>(blocks.size()),
+                     {Census(DType::kF32), Census(problem_.dq_dtype)},
+                     [&](int64_t task, std::array<Census, 2>& mine) {
+                       const RowBlock& block = blocks[task];
+                       for (int64_t i = block.s0; i < block.s0 + block.rows; ++i) {
+                         const int64_t row = (block.b * shape_.Hq + block.h) * shape_.Sq + i;
+                         Query(block.b, block.h, i, sampled[row], mine);
+                       }
+                     });
+  }
+
+  void Query(int64_t b, int64_t h, int64_t i, bool judged, std::array<Census, 2>& mine) {
+    std::vector<Interval> row(shape_.D);
+    Interval delta;
+    intervals_.QueryRow(b, h, i, dq_ && judged ? row.data() : nullptr, delta);
+    if (!judged) return;
+    if (capture_.delta) {
+      const float got = capture_.delta.At(b, h, i);
+      mine[0].AddRow({b, i, h, -1}, &got, &delta, 1);
+    }
+    if (!dq_) return;
+    dq_turn_.Row(b, i, row.data());
+    AddRow(dq_, b, i, h, row.data(), mine[1]);
+  }
+
+  std::array<Census, 2> NoKeys() const {
+    return {Census(problem_.dv_dtype), Census(problem_.dk_dtype)};
+  }
+
+  // dv and dk.
+  std::array<Census, 2> Keys(const SampleOptions& sample, const simd::EngineOptions& options) {
+    const std::vector<RowBlock> blocks = RowBlocks(shape_.B, shape_.Hkv, shape_.Skv, sample);
+    return Judged<2>(options, static_cast<int64_t>(blocks.size()), NoKeys(),
+                     [&](int64_t task, std::array<Census, 2>& mine) {
+                       const RowBlock& block = blocks[task];
+                       for (int64_t j = block.s0; j < block.s0 + block.rows; ++j) {
+                         Key(block.b, block.h, j, mine);
+                       }
+                     });
+  }
+
+  void Key(int64_t b, int64_t h, int64_t j, std::array<Census, 2>& mine) const {
+    std::vector<Interval> dk(shape_.D), dv(shape_.D);
+    intervals_.KeyRow(b, h, j, dk.data(), dv.data());
+    if (dv_) AddRow(dv_, b, j, h, dv.data(), mine[0]);
+    if (!dk_) return;
+    dk_turn_.Row(b, j, dk.data());
+    AddRow(dk_, b, j, h, dk.data(), mine[1]);
+  }
+
+  const Capture& capture_;
+  const AttentionShape& shape_;
+  TensorView dq_, dk_, dv_;
+  exact::GradientProblem problem_;
+  exact::GradientIntervals intervals_;
+  TurnBack dq_turn_, dk_turn_;
+};
+
 }  // namespace
 
 void JudgeGradients(const Capture& capture, const Contract& contract,
                     const IntervalProblem& attention, const SampleOptions& sample,
                     const simd::EngineOptions& options, Verdict& verdict) {
-  const AttentionProblem& p = capture.problem;
-  const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
-  const TensorView dq = Judgeable("dq", capture.dq, capture, verdict);
-  const TensorView dk = Judgeable("dk", capture.dk, capture, verdict);
-  const TensorView dv = capture.dv;
-  if (!dq && !dk && !dv && !capture.delta) return;
-  exact::GradientProblem problem{attention,
-                                 capture.dout,
-                                 TypeOf(dq, p.dtype),
-                                 TypeOf(dk, p.dtype),
-                                 TypeOf(dv, p.dtype),
-                                 p.rope.has_value(),
-                                 {},
-                                 {}};
-  problem.lse = Rows(capture.lse, [&](float lse) {
-    return NaturalLse(capture.lse_spec, lse, p.softmax_scale, false);
-  });
-  problem.lse_relative = LseConversion(capture.lse_spec);
-  problem.delta = Rows(capture.delta, [](float delta) { return delta; });
-  exact::GradientIntervals intervals(problem, contract);
-  const TurnBack dq_turn(capture, contract, p.q_positions, Sq);
-  const TurnBack dk_turn(capture, contract, p.k_positions, Skv);
-
-  // Without keys to judge, only the sampled queries need to be looked at.
-  const bool keys = dk || dv;
-  std::vector<bool> sampled(B * Hq * Sq);
-  const std::vector<RowBlock> sample_blocks = RowBlocks(B, Hq, Sq, sample);
-  for (const RowBlock& block : sample_blocks) {
-    const auto first = sampled.begin() + (block.b * Hq + block.h) * Sq + block.s0;
-    std::fill(first, first + block.rows, true);
-  }
-  const std::vector<RowBlock> query_blocks = keys ? RowBlocks(B, Hq, Sq, {}) : sample_blocks;
-  const auto queries =
-      Judged<2>(options, static_cast<int64_t>(query_blocks.size()),
-                {Census(DType::kF32), Census(problem.dq_dtype)},
-                [&, Hq = Hq, Sq = Sq, D = D](int64_t task, std::array<Census, 2>& mine) {
-                  const auto [b, h, s0, rows] = query_blocks[task];
-                  std::vector<Interval> row(D);
-                  for (int64_t i = s0; i < s0 + rows; ++i) {
-                    const bool judged = sampled[(b * Hq + h) * Sq + i];
-                    Interval delta;
-                    intervals.QueryRow(b, h, i, dq && judged ? row.data() : nullptr, delta);
-                    if (!judged) continue;
-                    if (capture.delta) {
-                      const float got = capture.delta.At(b, h, i);
-                      mine[0].AddRow({b, i, h, -1}, &got, &delta, 1);
-                    }
-                    if (!dq) continue;
-                    dq_turn.Row(b, i, row.data());
-                    AddRow(dq, b, i, h, row.data(), mine[1]);
-                  }
-                });
-  if (capture.delta) verdict.outputs.push_back({"delta", queries[0]});
-  if (keys) {
-    const std::vector<RowBlock> key_blocks = RowBlocks(B, Hkv, Skv, sample);
-    const auto judged = Judged<2>(options, static_cast<int64_t>(key_blocks.size()),
-                                  {Census(problem.dv_dtype), Census(problem.dk_dtype)},
-                                  [&, D = D](int64_t task, std::array<Census, 2>& mine) {
-                                    const auto [b, h, s0, rows] = key_blocks[task];
-                                    std::vector<Interval> dk_row(D), dv_row(D);
-                                    for (int64_t j = s0; j < s0 + rows; ++j) {
-                                      intervals.KeyRow(b, h, j, dk_row.data(), dv_row.data());
-                                      if (dv) AddRow(dv, b, j, h, dv_row.data(), mine[0]);
-                                      if (!dk) continue;
-                                      dk_turn.Row(b, j, dk_row.data());
-                                      AddRow(dk, b, j, h, dk_row.data(), mine[1]);
-                                    }
-                                  });
-    if (dv) verdict.outputs.push_back({"dv", judged[0]});
-    if (dq) verdict.outputs.push_back({"dq", queries[1]});
-    if (dk) verdict.outputs.push_back({"dk", judged[1]});
-  } else if (dq) {
-    verdict.outputs.push_back({"dq", queries[1]});
-  }
+  if (!capture.dout) return;
+  GradientJudge(capture, contract, attention, verdict).Judge(sample, options, verdict);
 }
 
 }  // namespace bitanchor::tools
