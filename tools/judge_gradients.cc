@@ -70,6 +70,12 @@ TensorView Judgeable(const char* name, const TensorView& gradient, const Capture
   return {};
 }
 
+bool Failed(const Verdict& verdict, const std::string& name) {
+  return std::ranges::any_of(verdict.outputs, [&](const OutputVerdict& output) {
+    return output.name == name && output.census.Failed();
+  });
+}
+
 // The capture's gradients that can be judged, and how.
 class GradientJudge {
  public:
@@ -80,23 +86,28 @@ class GradientJudge {
         dq_(Judgeable("dq", capture.dq, capture, verdict)),
         dk_(Judgeable("dk", capture.dk, capture, verdict)),
         dv_(capture.dv),
-        problem_(MakeProblem(attention)),
+        problem_(MakeProblem(attention, verdict)),
         intervals_(problem_, contract),
         dq_turn_(capture, contract, capture.problem.q_positions, shape_.Sq),
         dk_turn_(capture, contract, capture.problem.k_positions, shape_.Skv) {}
 
   void Judge(const SampleOptions& sample, const simd::EngineOptions& options, Verdict& verdict) {
-    if (!dq_ && !dk_ && !dv_ && !capture_.delta) return;
-    const auto [delta, dq] = Queries(sample, options);
+    if (capture_.delta) {
+      const Census delta = Deltas(sample, options);
+      verdict.outputs.push_back({"delta", delta});
+      if (delta.Failed()) problem_.delta.clear();
+    }
+    if (!dq_ && !dk_ && !dv_) return;
+    const Census dq = Queries(sample, options);
     const auto [dv, dk] = dk_ || dv_ ? Keys(sample, options) : NoKeys();
-    if (capture_.delta) verdict.outputs.push_back({"delta", delta});
     if (dv_) verdict.outputs.push_back({"dv", dv});
     if (dq_) verdict.outputs.push_back({"dq", dq});
     if (dk_) verdict.outputs.push_back({"dk", dk});
   }
 
  private:
-  exact::GradientProblem MakeProblem(const IntervalProblem& attention) const {
+  exact::GradientProblem MakeProblem(const IntervalProblem& attention,
+                                     const Verdict& verdict) const {
     const AttentionProblem& p = capture_.problem;
     exact::GradientProblem problem;
     problem.attention = attention;
@@ -105,9 +116,11 @@ class GradientJudge {
     problem.dk_dtype = TypeOf(dk_, p.dtype);
     problem.dv_dtype = TypeOf(dv_, p.dtype);
     problem.before_rope = p.rope.has_value();
-    problem.lse = Rows(capture_.lse, [&](float lse) {
-      return NaturalLse(capture_.lse_spec, lse, p.softmax_scale, false);
-    });
+    if (!Failed(verdict, "lse")) {
+      problem.lse = Rows(capture_.lse, [&](float lse) {
+        return NaturalLse(capture_.lse_spec, lse, p.softmax_scale, false);
+      });
+    }
     problem.lse_relative = LseConversion(capture_.lse_spec);
     problem.delta = Rows(capture_.delta, [](float delta) { return delta; });
     return problem;
@@ -123,35 +136,43 @@ class GradientJudge {
     return sampled;
   }
 
-  // delta and dq. Keys need every query that sees them to have been looked at.
-  std::array<Census, 2> Queries(const SampleOptions& sample, const simd::EngineOptions& options) {
+  Census Deltas(const SampleOptions& sample, const simd::EngineOptions& options) {
+    const std::vector<RowBlock> blocks = RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample);
+    return Judged<1>(options, static_cast<int64_t>(blocks.size()), {Census(DType::kF32)},
+                     [&](int64_t task, std::array<Census, 1>& mine) {
+                       const RowBlock& block = blocks[task];
+                       for (int64_t i = block.s0; i < block.s0 + block.rows; ++i) {
+                         const float got = capture_.delta.At(block.b, block.h, i);
+                         Interval want;
+                         intervals_.QueryRow(block.b, block.h, i, nullptr, want);
+                         mine[0].AddRow({block.b, i, block.h, -1}, &got, &want, 1);
+                       }
+                     })[0];
+  }
+
+  // dq. Keys need every query that sees them to have been looked at.
+  Census Queries(const SampleOptions& sample, const simd::EngineOptions& options) {
     const std::vector<RowBlock> judged_blocks = RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample);
     const std::vector<bool> sampled = Sampled(judged_blocks);
     const std::vector<RowBlock> blocks =
         dk_ || dv_ ? RowBlocks(shape_.B, shape_.Hq, shape_.Sq, {}) : judged_blocks;
-    return Judged<2>(options, static_cast<int64_t>(blocks.size()),
-                     {Census(DType::kF32), Census(problem_.dq_dtype)},
-                     [&](int64_t task, std::array<Census, 2>& mine) {
+    return Judged<1>(options, static_cast<int64_t>(blocks.size()), {Census(problem_.dq_dtype)},
+                     [&](int64_t task, std::array<Census, 1>& mine) {
                        const RowBlock& block = blocks[task];
                        for (int64_t i = block.s0; i < block.s0 + block.rows; ++i) {
                          const int64_t row = (block.b * shape_.Hq + block.h) * shape_.Sq + i;
-                         Query(block.b, block.h, i, sampled[row], mine);
+                         Query(block.b, block.h, i, dq_ && sampled[row], mine[0]);
                        }
-                     });
+                     })[0];
   }
 
-  void Query(int64_t b, int64_t h, int64_t i, bool judged, std::array<Census, 2>& mine) {
+  void Query(int64_t b, int64_t h, int64_t i, bool judged, Census& mine) {
     std::vector<Interval> row(shape_.D);
     Interval delta;
-    intervals_.QueryRow(b, h, i, dq_ && judged ? row.data() : nullptr, delta);
+    intervals_.QueryRow(b, h, i, judged ? row.data() : nullptr, delta);
     if (!judged) return;
-    if (capture_.delta) {
-      const float got = capture_.delta.At(b, h, i);
-      mine[0].AddRow({b, i, h, -1}, &got, &delta, 1);
-    }
-    if (!dq_) return;
     dq_turn_.Row(b, i, row.data());
-    AddRow(dq_, b, i, h, row.data(), mine[1]);
+    AddRow(dq_, b, i, h, row.data(), mine);
   }
 
   std::array<Census, 2> NoKeys() const {

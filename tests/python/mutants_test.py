@@ -181,6 +181,44 @@ def judge_backward(executable: Path, folder: Path, table: Table) -> None:
             table.add(f"{name}, {says}", "gradients", "fail", check(executable, path))
 
 
+def judge_stages(executable: Path, folder: Path, table: Table) -> None:
+    """With every stage in the capture, only what is wrong itself is out, and the first is named."""
+    import numpy as np
+    from break_capture import break_capture
+    from capture_file import Capture, write_capture
+
+    right = answered(executable, folder, make_problem(BACKWARD_PROBLEMS["bf16"], backward=True))
+    right = break_capture(right, "none")[0]  # whose delta is that of the stored o
+    products = right.bshd("do").astype(np.float64) * right.bshd("o").astype(np.float64)
+    delta = products.sum(axis=3).transpose(0, 2, 1).astype(np.float32)
+
+    def with_rows(capture, **rows):
+        return Capture({**capture.tensors, "delta": delta, **rows}, capture.metadata)
+
+    path = folder / "capture.safetensors"
+    captures = {
+        "all stages": (with_rows(right), set()),
+        "lse stated too large": (with_rows(right, lse=right.tensors["lse"] + np.float32(0.1)), {"lse"}),
+        "delta stated too large": (with_rows(right, delta=delta * np.float32(1.5)), {"delta"}),
+        **{
+            name: (with_rows(break_capture(right, name)[0]), out)
+            for name, out in {
+                "delta-missing": {"dq", "dk"},
+                "dv-rows-off": {"dv"},
+                "dq-scale-missing": {"dq"},
+                "lse-rows-off": {"dv", "dq", "dk"},
+            }.items()
+        },
+    }
+    for name, (capture, out) in captures.items():
+        write_capture(path, capture)
+        judged = check(executable, path)
+        table.add(f"{name}, by stages", "all", "fail" if out else "pass", judged)
+        first = next((stage for stage in ("lse", "delta", "dv", "dq", "dk") if stage in out), "")
+        if judged.outputs_outside() != out or judged.report.get("first_out") != first:
+            table.failures.append(f"{name}: want {out} out, {first!r} first; {judged.summary()}")
+
+
 def judge_committed(executable: Path, folder: Path, table: Table) -> None:
     """The captures of tests/data, and each with one wrong key block."""
     from break_capture import break_capture
@@ -208,6 +246,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         judge_forward(args.bitanchor, Path(folder), table)
         judge_backward(args.bitanchor, Path(folder), table)
+        judge_stages(args.bitanchor, Path(folder), table)
         judge_committed(args.bitanchor, Path(folder), table)
     return finish(table.failures, f"{table.rows} captures judged, {len(table.failures)} failures")
 
