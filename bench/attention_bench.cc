@@ -8,6 +8,8 @@
 //   of_mixed      forward: of the time that q.k at the VDPBF16PS rate and p.v at the FMA rate would
 //                 take
 //   of_causal     documents: rate over that of causal attention at the documents' own length
+//   peak_MB       the most memory (2^20 bytes, resident) beyond inputs, outputs and what else the
+//                 process held, in a run before the timed ones
 //   GBs, of_read  few queries: bytes of k and v per second, and their share of the reading
 //   bandwidth
 #include <benchmark/benchmark.h>
@@ -23,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/peak_memory.h"
 #include "bench/peaks.h"
 #include "lib/problem/blocks.h"
 #include "lib/problem/generate.h"
@@ -162,6 +165,7 @@ void Run(benchmark::State& state, const Shape& s, int threads) {
   Problem problem(s);
   const int64_t target = s.target == "-" ? 0 : simd::TargetFromName(s.target);
   double seconds = 0;
+  const double peak_mb = bench::PeakGrowthMB([&] { Seconds(problem, s, threads); });
   for (auto _ : state) {
     seconds = MedianSeconds(problem, s, threads);
     state.SetIterationTime(seconds);
@@ -170,6 +174,7 @@ void Run(benchmark::State& state, const Shape& s, int threads) {
   const double fma = threads * bench::FmaPeakGFs(target), dot = threads * bench::DotPeakGFs();
   state.SetLabel(simd::RunningTarget(target));
   state.counters["GFs"] = gfs;
+  state.counters["peak_MB"] = peak_mb;
   state.counters["of_fma_peak"] = gfs / fma;
   if (dot > 0) {
     state.counters["of_dot_peak"] = gfs / dot;
