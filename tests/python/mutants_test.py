@@ -22,8 +22,6 @@ from support import DATA, Judged, bitanchor, check, finish, skip
 # Query rows whose scores pass 88, where an f32 exponential overflows without max subtraction.
 LOUD_ROWS = (150, 333, 500, 640, 800, 1000)
 LOUDNESS = 64
-FORWARD = ("o", "lse", "q_rope", "k_rope")
-BACKWARD = ("dq", "dk", "dv")
 
 
 @dataclass(frozen=True)
@@ -131,27 +129,15 @@ def answered(executable: Path, folder: Path, problem):
     return Capture({**problem.tensors, **read_capture(answer_path).tensors}, problem.metadata)
 
 
-def judged_by(capture, answers: tuple[str, ...]):
-    """The capture with some of its answers."""
-    from capture_file import ANSWERS, Capture
-
-    kept = {
-        name: value
-        for name, value in capture.tensors.items()
-        if name not in ANSWERS or name in answers
-    }
-    return Capture(kept, capture.metadata)
-
-
 def judge_forward(executable: Path, folder: Path, table: Table) -> None:
     """Every forward mutant."""
     from break_capture import MUTANTS, break_capture
-    from capture_file import write_capture
+    from capture_file import ANSWERS, write_capture
 
     right = answered(executable, folder, make_problem(FORWARD_PROBLEM, backward=False))
     path = folder / "capture.safetensors"
-    for answers in (FORWARD, ("o",)):
-        capture, by = judged_by(right, answers), "all" if answers == FORWARD else "o alone"
+    for by, answers in (("all", ANSWERS), ("o alone", ("o",))):
+        capture = right.judged_by(answers)
         write_capture(path, capture)
         table.add("bitanchor run", by, "pass", check(executable, path))
         for name in MUTANTS:
@@ -163,13 +149,13 @@ def judge_forward(executable: Path, folder: Path, table: Table) -> None:
 def judge_backward(executable: Path, folder: Path, table: Table) -> None:
     """Every backward mutant."""
     from break_capture import BACKWARD_MUTANTS, break_capture
-    from capture_file import write_capture
+    from capture_file import ANSWERS, GRADIENTS, write_capture
 
     path = folder / "capture.safetensors"
     for says, packed in BACKWARD_PROBLEMS.items():
         right = answered(executable, folder, make_problem(packed, backward=True))
-        for answers in (FORWARD + BACKWARD, BACKWARD):
-            capture, by = judged_by(right, answers), "all" if answers != BACKWARD else "gradients"
+        for by, answers in (("all", ANSWERS), ("gradients", GRADIENTS)):
+            capture = right.judged_by(answers)
             write_capture(path, capture)
             table.add(f"bitanchor run, {says}", by, "pass", check(executable, path))
             write_capture(path, break_capture(capture, "none")[0])
@@ -220,18 +206,22 @@ def judge_stages(executable: Path, folder: Path, table: Table) -> None:
 
 
 def judge_committed(executable: Path, folder: Path, table: Table) -> None:
-    """The captures of tests/data, and each with one wrong key block."""
+    """The captures of tests/data, each with one wrong key block, and gradients without delta."""
     from break_capture import break_capture
-    from capture_file import read_capture, write_capture
+    from capture_file import GRADIENTS, read_capture, write_capture
 
     committed = sorted(DATA.glob("*.safetensors"))
     if not committed:
         table.failures.append(f"no capture in {DATA}")
     for original in committed:
         table.add(original.stem, "all", "pass", check(executable, original))
-        path = folder / original.name
-        write_capture(path, break_capture(read_capture(original), "key-block-wrong")[0])
+        path, capture = folder / original.name, read_capture(original)
+        write_capture(path, break_capture(capture, "key-block-wrong")[0])
         table.add(f"{original.stem} broken", "all", "fail", check(executable, path))
+        if "do" in capture.tensors:
+            gradients = capture.judged_by(GRADIENTS)
+            write_capture(path, break_capture(gradients, "delta-missing")[0])
+            table.add(f"{original.stem} broken", "gradients", "fail", check(executable, path))
 
 
 def main() -> int:

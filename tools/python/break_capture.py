@@ -424,10 +424,7 @@ def main() -> int:
     try:
         capture = read_capture(args.input)
         if args.answers is not None:
-            keep = args.answers.split(",")
-            for name in ANSWERS:
-                if name not in keep:
-                    capture.tensors.pop(name, None)
+            capture = capture.judged_by(args.answers.split(","))
         broken, changed = break_capture(capture, args.mutant, args.block)
         write_capture(args.output, broken)
         counts = ", ".join(

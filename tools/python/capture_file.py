@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import safetensors.numpy
 METADATA_KEY = "bitanchor"
 
 # The tensors that answer, as opposed to those that ask.
-ANSWERS = ("o", "lse", "q_rope", "k_rope", "dq", "dk", "dv")
+GRADIENTS = ("dq", "dk", "dv")
+ANSWERS = ("o", "lse", "q_rope", "k_rope", *GRADIENTS)
 
 # The tensors with a heads axis: [B, S, H, D] in layout bshd, [B, H, S, D] in bhsd.
 _FOUR_AXES = ("q", "k", "v", "o", "do", "dq", "dk", "dv", "q_rope", "k_rope")
@@ -48,6 +50,11 @@ class Capture:
         if self.layout == "bhsd":
             value = value.transpose(0, 2, 1, 3)
         self.tensors[name] = np.ascontiguousarray(value)
+
+    def judged_by(self, answers: Iterable[str]) -> Capture:
+        """The capture with these of its answers alone."""
+        kept = set(self.tensors) - set(ANSWERS) | set(answers)
+        return Capture({n: v for n, v in self.tensors.items() if n in kept}, self.metadata)
 
     @property
     def has_rope(self) -> bool:

@@ -4,11 +4,11 @@
     python3 tools/python/make_captures.py OUT_DIR [--only NAME]...
     python3 tools/python/make_captures.py --list
 
-The kernels: PyTorch's scaled_dot_product_attention (its flash kernel for CPUs), FlexAttention
-(compiled, and its uncompiled form, the only one that gives an LSE on a CPU), and RoPE as
-transformers' Llama code computes it. Each answer is compared with an f64 computation before it is
-written. Inputs are numpy's PCG64 normals of the seed in the table below; the answers also depend
-on the CPU, whose vector width torch adapts to.
+The kernels: PyTorch's scaled_dot_product_attention (its flash kernel for CPUs, forward and
+backward), FlexAttention (compiled, and its uncompiled form, the only one that gives an LSE on a
+CPU; neither has gradients there), and RoPE as transformers' Llama code computes it. Each answer is
+compared with an f64 computation before it is written. Inputs are numpy's PCG64 normals of the seed
+in the table below; the answers also depend on the CPU, whose vector width torch adapts to.
 
 Needs torch and transformers (requirements-torch.txt) and, for FlexAttention, a C++ compiler.
 """
@@ -21,7 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ml_dtypes
@@ -62,6 +62,7 @@ class Spec:
     position_step: int = 1
     positive_values: bool = False
     sweep: bool = False  # scores of row i: one 0, all others -x_i, x from 0 to 4
+    backward: str = ""  # dO: "normal", "positive" or "ones"; empty: no gradients
 
 
 def _spec(name: str, kernel: str, dtype: str, seed: int, shape: tuple[int, ...], **rest) -> Spec:
@@ -208,6 +209,100 @@ SPECS = (
         mask=_BOTTOM_RIGHT,
     ),
     _spec(
+        "torch-sdpa-backward-causal-bf16", "sdpa", "bf16", 20, (96, 96, 2, 1, 64), backward="normal"
+    ),
+    _spec(
+        "torch-sdpa-backward-causal-f16", "sdpa", "f16", 21, (400, 400, 4, 2, 64), backward="normal"
+    ),
+    _spec(
+        "torch-sdpa-backward-causal-f32", "sdpa", "f32", 22, (300, 300, 4, 2, 64), backward="normal"
+    ),
+    # Its kernel adds all heads of a group into one bf16 sum, once every 64 queries here.
+    _spec(
+        "torch-sdpa-backward-group-bf16",
+        "sdpa",
+        "bf16",
+        23,
+        (512, 512, 8, 1, 64),
+        backward="positive",
+    ),
+    _spec(
+        "torch-sdpa-backward-ones-bf16", "sdpa", "bf16", 24, (2048, 2048, 1, 1, 64), backward="ones"
+    ),
+    _spec(
+        "torch-sdpa-backward-full-f16",
+        "sdpa",
+        "f16",
+        25,
+        (200, 333, 4, 2, 64),
+        batch=2,
+        mask=_FULL,
+        positive_values=True,
+        backward="positive",
+    ),
+    _spec(
+        "torch-sdpa-backward-cross-bf16",
+        "sdpa",
+        "bf16",
+        26,
+        (129, 257, 4, 2, 64),
+        backward="normal",
+    ),
+    _spec(
+        "torch-sdpa-backward-llama-bf16",
+        "sdpa",
+        "bf16",
+        27,
+        (384, 384, 4, 1, 128),
+        layout="bshd",
+        rope=LLAMA3,
+        first_position=100000,
+        backward="normal",
+    ),
+    _spec(
+        "torch-sdpa-backward-anchor-bf16",
+        "sdpa-masked",
+        "bf16",
+        28,
+        (384, 384, 4, 2, 64),
+        mask=_ANCHOR,
+        documents=(100, 60, 127, 97),
+        rope=LLAMA2,
+        reset_positions=True,
+        backward="normal",
+    ),
+    _spec(
+        "torch-sdpa-backward-anchor-f32",
+        "sdpa-masked",
+        "f32",
+        29,
+        (384, 384, 4, 2, 64),
+        mask=_ANCHOR,
+        documents=(100, 60, 127, 97),
+        rope=LLAMA2,
+        reset_positions=True,
+        backward="normal",
+    ),
+    _spec(
+        "torch-sdpa-backward-window-bf16",
+        "sdpa-masked",
+        "bf16",
+        30,
+        (512, 512, 4, 2, 64),
+        mask=reference.Mask(rule="anchor", window_keys=100),
+        documents=(256, 256),
+        backward="positive",
+    ),
+    _spec(
+        "torch-sdpa-backward-empty-rows-f16",
+        "sdpa-masked",
+        "f16",
+        31,
+        (300, 200, 2, 2, 64),
+        mask=_BOTTOM_RIGHT,
+        backward="normal",
+    ),
+    _spec(
         "transformers-rope-llama3-f32",
         "rope",
         "f32",
@@ -330,18 +425,18 @@ KERNELS: dict[str, tuple[str, Callable[[Inputs], Result] | None]] = {
 
 
 def random_tensors(spec: Spec) -> dict[str, torch.Tensor]:
-    """q, k and v, normal, in the layout of the file."""
+    """q, k and v, normal, and dO where there is one, in the layout of the file."""
     generator = np.random.Generator(np.random.PCG64(spec.seed))
     tensors = {}
-    for name, heads, length in (
-        ("q", spec.hq, spec.sq),
-        ("k", spec.hkv, spec.skv),
-        ("v", spec.hkv, spec.skv),
-    ):
+    drawn = [("q", spec.hq, spec.sq), ("k", spec.hkv, spec.skv), ("v", spec.hkv, spec.skv)]
+    positive = {"v": spec.positive_values, "do": spec.backward == "positive"}
+    for name, heads, length in drawn + [("do", spec.hq, spec.sq)] * bool(spec.backward):
         axes = (length, heads) if spec.layout == "bshd" else (heads, length)
         value = generator.standard_normal((spec.batch, *axes, spec.dim), dtype=np.float32)
-        if name == "v" and spec.positive_values:
+        if positive.get(name):
             value = np.abs(value)
+        if name == "do" and spec.backward == "ones":
+            value = np.ones_like(value)
         tensors[name] = torch.from_numpy(value).to(DTYPES[spec.dtype])
     if spec.sweep:
         # Every row shows the error of the kernel's exp at one argument, in its LSE.
@@ -428,17 +523,23 @@ def make(spec: Spec) -> Capture:
     capture = Capture({name: to_numpy(value) for name, value in tensors.items()}, metadata)
     if spec.mask.rule != "full":
         capture.tensors["document_ids"] = ids
+    leaves = {name: tensors[name].requires_grad_(bool(spec.backward)) for name in "qkv"}
     heads_first = {
         name: value.transpose(1, 2) if spec.layout == "bshd" else value
-        for name, value in tensors.items()
+        for name, value in leaves.items()
     }
     if spec.rope is not None:
         add_rope(spec, capture, heads_first, positions)
     if kernel is None:
         return capture
     inputs = Inputs(spec, **heads_first, ids=torch.from_numpy(ids).long())
-    with torch.no_grad():
+    with torch.set_grad_enabled(bool(spec.backward)):
         o, lse, lse_says = kernel(inputs)
+    if spec.backward:
+        do = tensors["do"].transpose(1, 2) if spec.layout == "bshd" else tensors["do"]
+        given = torch.autograd.grad(o, tuple(leaves.values()), do)
+        for name, gradient in zip(leaves, given, strict=True):
+            capture.tensors[f"d{name}"] = to_numpy(gradient)
     capture.tensors["o"] = to_numpy(o.transpose(1, 2) if spec.layout == "bshd" else o)
     if lse is not None:
         capture.tensors["lse"] = to_numpy(lse.float())
@@ -455,6 +556,35 @@ def _expect(share: float, what: str, notes: list[str]) -> None:
 
 def _share(error: np.ndarray, allowed: np.ndarray) -> float:
     return float(np.max(np.abs(error) / allowed))
+
+
+def _verify_gradients(
+    capture: Capture,
+    problem: reference.Problem,
+    q: np.ndarray,
+    k: np.ndarray,
+    answer: reference.Answer,
+    unit: float,
+    notes: list[str],
+) -> None:
+    """Compares dq, dk and dv, before RoPE, with the formulas."""
+    exactly = reference.Backward()
+    of = reference.pairs(problem, q, k, answer.o, answer.lse, exactly)
+    want = reference.gradients_of(problem, q, k, of, exactly)
+    # Sums of magnitudes: what rounding is measured by.
+    magnitudes = reference.Pairs(of.p, np.abs(of.dp), np.abs(of.ds) + of.p * np.abs(of.dp))
+    sized = replace(problem, do=np.abs(problem.do))
+    size = reference.gradients_of(sized, np.abs(q), np.abs(k), magnitudes, exactly)
+    rope = problem.rope
+    for name, gradient in want.items():
+        got = capture.bshd(name).astype(np.float64)
+        allowed = 16 * unit * size[name]
+        if rope is not None and name != "dv":
+            at = rope.q_positions if name == "dq" else rope.k_positions
+            gradient = reference.rotate(gradient, rope, at, back=True)
+            half = rope.rotary_dim // 2
+            allowed = np.tile(allowed[..., :half] + allowed[..., half : 2 * half], 2)
+        _expect(_share(got - gradient, allowed + 1e-6), name, notes)
 
 
 def verify(capture: Capture) -> str:
@@ -482,7 +612,8 @@ def verify(capture: Capture) -> str:
         notes.append(f"inv_freq {np.count_nonzero(ulps)}/{ulps.size} differ")
     if "o" not in capture.tensors:
         return ", ".join(notes)
-    want = reference.attend(q, k, problem.v, reference.visible(problem), problem.scale)
+    seen = reference.visible(problem)
+    want = reference.attend(q, k, problem.v, seen, problem.scale)
     # Torch's CPU kernels for 16-bit types use an exp that is off by up to 1.07e-4.
     weights = 2.0**-15 if problem.dtype == np.float32 else unit + 2.2e-4
     got = capture.bshd("o").astype(np.float64)
@@ -496,6 +627,8 @@ def verify(capture: Capture) -> str:
             raise AssertionError("lse: rows that see no key are not as stated")
         allowed = 2e-5 if problem.dtype == np.float32 else 2e-4
         _expect(_share(got[~empty] - want.lse[~empty], allowed), "lse", notes)
+    if problem.do is not None:
+        _verify_gradients(capture, problem, q, k, want, unit, notes)
     return ", ".join(notes)
 
 
