@@ -13,10 +13,9 @@ namespace bitanchor::tools {
 
 // `problem`: q and k as attention reads them. Appends to the verdict what the capture holds of
 // delta, dv, dq and dk, in the order in which a kernel makes them. Each is judged from the
-// capture's lse and delta where it holds them and they have not failed
-// themselves. With rope, dq and dk
-// are those of q and k before their rotation. Sampling spares no query's scores: dk and dv need
-// them all.
+// capture's lse and delta where it holds them and they have not failed. With rope, dq and dk are
+// those of q and k before their rotation. Sampling spares no query's scores: dk and dv need them
+// all.
 void JudgeGradients(const Capture& capture, const Contract& contract,
                     const IntervalProblem& problem, const SampleOptions& sample,
                     const simd::EngineOptions& options, Verdict& verdict);
