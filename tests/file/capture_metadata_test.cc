@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -137,6 +138,19 @@ TEST(CaptureMetadata, ChecksTheWindowBeforeAnyProblemIsBuilt) {
   EXPECT_EQ(Read(R"({"mask": {"window_keys": 1}})").mask.window_keys, 1);
 }
 
+// A case without an expectation is refused for a key's name.
+void ExpectRopeRefusals(std::span<const Case> cases) {
+  for (const auto& [text, want] : cases) {
+    SCOPED_TRACE(text);
+    const std::string got = RopeRefusal(text);
+    if (want != nullptr) {
+      EXPECT_EQ(got, want);
+    } else {
+      EXPECT_NE(got.find(": got a key of this name, want one of "), std::string::npos) << got;
+    }
+  }
+}
+
 TEST(CaptureMetadata, RefusesRopeAndNamesTheField) {
   const Case cases[] = {
       {R"("thetas": 1)", nullptr},
@@ -228,15 +242,7 @@ TEST(CaptureMetadata, RefusesRopeAndNamesTheField) {
        "rope.rope_scaling.factor: got the same key twice in one object, want it once"},
   };
   ASSERT_EQ(RopeRefusal(""), "");
-  for (const auto& [text, want] : cases) {
-    SCOPED_TRACE(text);
-    const std::string got = RopeRefusal(text);
-    if (want != nullptr) {
-      EXPECT_EQ(got, want);
-    } else {
-      EXPECT_NE(got.find(": got a key of this name, want one of "), std::string::npos) << got;
-    }
-  }
+  ExpectRopeRefusals(cases);
 }
 
 TEST(CaptureMetadata, RopeNeedsARecipe) {
@@ -389,15 +395,7 @@ TEST(CaptureMetadata, RefusesAConfigJsonAndNamesTheField) {
       {R"("layer_type": "a", "rope_parameters": {"a": {"factor": 2}})",
        "rope.rope_parameters.a.factor: got 2, want no such field with rope_type default"},
   };
-  for (const auto& [text, want] : cases) {
-    SCOPED_TRACE(text);
-    const std::string got = RopeRefusal(text);
-    if (want != nullptr) {
-      EXPECT_EQ(got, want);
-    } else {
-      EXPECT_NE(got.find(": got a key of this name, want one of "), std::string::npos) << got;
-    }
-  }
+  ExpectRopeRefusals(cases);
 }
 
 TEST(CaptureMetadata, ReadsTheRotaryDimension) {
