@@ -141,6 +141,50 @@ TEST_P(GradientSoundness, LongRowsAndColumns) {
   for (const Tally& tally : tallies_) EXPECT_EQ(tally.outside, 0);
 }
 
+// The definition conforms, whatever the numbers: huge ones, NaN and infinities among them.
+TEST_P(GradientSoundness, TheDefinitionIsInsideOnAnyValues) {
+  const float special[] = {std::nanf(""), INFINITY, -INFINITY, 3e38f, -3e38f, 1e-45f, -0.0f, 6e4f};
+  int64_t judged = 0, all = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    MaskSpec mask{seed % 3 == 0 ? MaskRule::kAnchor : MaskRule::kFull, seed % 5 != 0, std::nullopt,
+                  Corner::kTopLeft};
+    const AttentionShape shape = {1, 9, 9, 2, 1, 3 + static_cast<int64_t>(seed % 3)};
+    Case c = MakeCase(shape, GetParam(), mask, Values::kWide, seed);
+    std::mt19937_64 random(seed);
+    const size_t size = DTypeBytes(GetParam());
+    for (std::vector<std::byte>* tensor : {&c.owned.q, &c.owned.k, &c.owned.v, &c.dout_bytes}) {
+      for (size_t at = 0; at < tensor->size() && seed % 4 != 0; at += size) {
+        if (random() % 60 == 0) StoreRounded(GetParam(), &(*tensor)[at], special[random() % 8]);
+      }
+    }
+    const Intervals want = IntervalsOf(c, nullptr);
+    const auto [B, Sq, Skv, Hq, Hkv, D] = shape;
+    std::vector<std::byte> dq(Sq * Hq * D * size), dk(Skv * D * size), dv(Skv * D * size);
+    const AttentionGradients out = {DenseView<std::byte>(GetParam(), dq.data(), {B, Sq, Hq, D}),
+                                    DenseView<std::byte>(GetParam(), dk.data(), {B, Skv, Hkv, D}),
+                                    DenseView<std::byte>(GetParam(), dv.data(), {B, Skv, Hkv, D})};
+    scalar::AttentionBackward(c.owned.problem, AttentionRecipes()[0], c.dout, out);
+    const auto expect_inside = [&](const std::vector<std::byte>& bytes,
+                                   const std::vector<Interval>& intervals, const char* name) {
+      for (size_t n = 0; n < intervals.size(); ++n) {
+        const float got = LoadF32(GetParam(), &bytes[n * size]);
+        const Interval& interval = intervals[n];
+        ++all;
+        if (interval.low > interval.high) continue;
+        ++judged;
+        const bool inside = std::isnan(interval.low) ? std::isnan(got)
+                                                     : interval.low <= got && got <= interval.high;
+        EXPECT_TRUE(inside) << name << " seed " << seed << " element " << n << ": " << got
+                            << " outside [" << interval.low << ", " << interval.high << "]";
+      }
+    };
+    expect_inside(dq, want.dq, "dq");
+    expect_inside(dk, want.dk, "dk");
+    expect_inside(dv, want.dv, "dv");
+  }
+  EXPECT_GT(judged, all / 3);
+}
+
 // Equal terms, so that the roundings of a stored sum err to one side: of one sign, where a sum
 // through all heads costs most, or of one sign in each head, where sums of their own do.
 TEST_P(GradientSoundness, GroupsOfManyHeads) {
