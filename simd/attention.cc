@@ -107,7 +107,7 @@ void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& re
 }
 
 AttentionRows AttentionForwardRows(const AttentionProblem& problem, const AttentionRecipe& recipe,
-                                   const EngineOptions& options) {
+                                   const EngineOptions& options, float* lse) {
   const AttentionShape& shape = problem.shape;
   AttentionRows rows;
   rows.o.resize(shape.B * shape.Sq * shape.Hq * shape.D);
@@ -115,7 +115,7 @@ AttentionRows AttentionForwardRows(const AttentionProblem& problem, const Attent
   rows.l.resize(rows.m.size());
   const MutableTensorView o =
       DenseView(DType::kF32, reinterpret_cast<std::byte*>(rows.o.data()), problem.q.shape);
-  Forward(problem, recipe, options, {o, nullptr, rows.m.data(), rows.l.data()});
+  Forward(problem, recipe, options, {o, lse, rows.m.data(), rows.l.data()});
   return rows;
 }
 

@@ -24,9 +24,9 @@ struct AttentionRows {
   std::vector<float> o, m, l;
 };
 
-// The same forward pass, kept in f32.
+// The same forward pass, kept in f32. lse [B, Hq, Sq], or null.
 AttentionRows AttentionForwardRows(const AttentionProblem& problem, const AttentionRecipe& recipe,
-                                   const EngineOptions& options);
+                                   const EngineOptions& options, float* lse = nullptr);
 
 // As scalar::AttentionBackward, `rows` being what AttentionForwardRows returned for this problem
 // and recipe. Memory beyond inputs and outputs: dk and dv once more in f32, and per thread some

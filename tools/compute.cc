@@ -3,7 +3,6 @@
 #include "lib/recipe/rope_recipe.h"
 #include "lib/scalar/attention.h"
 #include "lib/scalar/rope.h"
-#include "simd/attention.h"
 #include "simd/rope.h"
 
 namespace bitanchor::tools {
@@ -18,6 +17,22 @@ void ApplyRope(const RopeConfig& config, const TensorView& in,
     scalar::ApplyRope(config, recipe, in, positions, out, direction);
   } else {
     simd::ApplyRope(config, recipe, in, positions, options, out, direction);
+  }
+}
+
+// o as AttentionForward gives it: rounded once more.
+void Round(const simd::AttentionRows& rows, const MutableTensorView& o) {
+  const auto [B, S, H, D] = o.shape;
+  const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(o.dtype));
+  const float* from = rows.o.data();
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t s = 0; s < S; ++s) {
+      for (int64_t h = 0; h < H; ++h) {
+        for (int64_t d = 0; d < D; ++d) {
+          StoreRounded(o.dtype, o.Row(b, s, h) + d * size_bytes, *from++);
+        }
+      }
+    }
   }
 }
 
@@ -44,21 +59,26 @@ Rotated Rotate(const AttentionProblem& problem, Layout layout, Engine engine,
 }
 
 Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout,
-              Engine engine, const simd::EngineOptions& options, DType o_dtype) {
+              Engine engine, const simd::EngineOptions& options, DType o_dtype,
+              simd::AttentionRows* rows) {
   const AttentionShape& shape = problem.shape;
   Answer answer{OwnedTensor(o_dtype, problem.q.shape, layout), {}};
   answer.lse.resize(static_cast<size_t>(shape.B * shape.Hq * shape.Sq));
   if (engine == Engine::kScalar) {
     scalar::AttentionForward(problem, recipe, answer.o.view, answer.lse.data());
-  } else {
+  } else if (rows == nullptr) {
     simd::AttentionForward(problem, recipe, options, answer.o.view, answer.lse.data());
+  } else {
+    *rows = simd::AttentionForwardRows(problem, recipe, options, answer.lse.data());
+    Round(*rows, answer.o.view);
   }
   return answer;
 }
 
 Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
                         const AttentionRecipe& recipe, Layout layout, Engine engine,
-                        const simd::EngineOptions& options, const TensorView& dout) {
+                        const simd::EngineOptions& options, const TensorView& dout,
+                        const simd::AttentionRows* rows) {
   Gradients out{OwnedTensor(problem.q.dtype, problem.q.shape, layout),
                 OwnedTensor(problem.k.dtype, problem.k.shape, layout),
                 OwnedTensor(problem.v.dtype, problem.v.shape, layout)};
@@ -66,8 +86,10 @@ Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
   if (engine == Engine::kScalar) {
     scalar::AttentionBackward(rotated.problem, recipe, dout, views);
   } else {
-    const simd::AttentionRows rows = simd::AttentionForwardRows(rotated.problem, recipe, options);
-    simd::AttentionBackward(rotated.problem, recipe, options, rows, dout, views);
+    simd::AttentionRows own;
+    if (rows == nullptr) own = simd::AttentionForwardRows(rotated.problem, recipe, options);
+    simd::AttentionBackward(rotated.problem, recipe, options, rows == nullptr ? own : *rows, dout,
+                            views);
   }
   if (!problem.rope) return out;
   constexpr RopeDirection kBackward = RopeDirection::kBackward;

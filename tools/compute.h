@@ -6,6 +6,7 @@
 
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/attention_recipe.h"
+#include "simd/attention.h"
 #include "simd/options.h"
 
 namespace bitanchor::tools {
@@ -36,19 +37,23 @@ struct Answer {
   std::vector<float> lse;  // [B, Hq, Sq]
 };
 
-// `problem` has no rope any more. o has q's dtype unless told otherwise.
+// `problem` has no rope any more. o has q's dtype unless told otherwise. rows: filled in for
+// Differentiate where the engine is simd, unless null.
 Answer Attend(const AttentionProblem& problem, const AttentionRecipe& recipe, Layout layout,
-              Engine engine, const simd::EngineOptions& options, DType o_dtype);
+              Engine engine, const simd::EngineOptions& options, DType o_dtype,
+              simd::AttentionRows* rows = nullptr);
 
 struct Gradients {
   OwnedTensor dq, dk, dv;  // of q, k and v as the problem gives them, in their dtype
 };
 
 // The gradients of `problem`, whose rotation is `rotated`, for the gradient `dout` of its output.
-// With rope: those of the rotated q and k, rounded to their dtype, turned back by its recipe.
+// With rope: those of the rotated q and k, rounded to their dtype, turned back by its recipe. rows:
+// of the forward pass of rotated.problem, or null.
 Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
                         const AttentionRecipe& recipe, Layout layout, Engine engine,
-                        const simd::EngineOptions& options, const TensorView& dout);
+                        const simd::EngineOptions& options, const TensorView& dout,
+                        const simd::AttentionRows* rows = nullptr);
 
 }  // namespace bitanchor::tools
 

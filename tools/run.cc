@@ -28,8 +28,10 @@ int Run(const RunOptions& options) {
   const Capture capture = ReadCapture(options.problem);
   const AttentionProblem& problem = capture.problem;
   const Rotated rotated = Rotate(problem, capture.layout, engine, engine_options);
+  simd::AttentionRows rows;
+  simd::AttentionRows* const kept = capture.dout && engine == Engine::kSimd ? &rows : nullptr;
   const Answer answer =
-      Attend(rotated.problem, *recipe, capture.layout, engine, engine_options, problem.dtype);
+      Attend(rotated.problem, *recipe, capture.layout, engine, engine_options, problem.dtype, kept);
 
   std::vector<OutTensor> tensors = {OutView("o", answer.o.view, capture.layout),
                                     OutLse(answer.lse, problem.shape, capture.layout)};
@@ -40,7 +42,7 @@ int Run(const RunOptions& options) {
   Gradients gradients;
   if (capture.dout) {
     gradients = Differentiate(problem, rotated, *recipe, capture.layout, engine, engine_options,
-                              capture.dout);
+                              capture.dout, kept);
     tensors.push_back(OutView("dq", gradients.dq.view, capture.layout));
     tensors.push_back(OutView("dk", gradients.dk.view, capture.layout));
     tensors.push_back(OutView("dv", gradients.dv.view, capture.layout));
