@@ -56,6 +56,7 @@ inline constexpr Format kFormatF64{53, -1022, 1023};
 inline constexpr Format kFormatF32{24, -126, 127};
 inline constexpr Format kFormatF16{11, -14, 15};
 inline constexpr Format kFormatBF16{8, -126, 127};
+inline constexpr Format kFormatTF32{11, -126, 127};  // stored in the upper 19 bits of an f32
 
 // Rounds `value` once to `to` (precision at most 24, exponents within f64's normal range) and
 // returns the encoding. Subnormals are kept. NaN gives the canonical quiet NaN, sign bit clear.
@@ -151,6 +152,12 @@ inline F16 ToF16(double value, Rounding rounding = Rounding::kNearestEven, uint3
 inline float RoundToF32(double value, Rounding rounding = Rounding::kNearestEven,
                         uint32_t random = 0) {
   return std::bit_cast<float>(RoundBits(kFormatF32, value, rounding, random));
+}
+
+// The TF32 value as the f32 that matrix units take: the 13 low bits are zero.
+inline float RoundToTF32(double value, Rounding rounding = Rounding::kNearestEven,
+                         uint32_t random = 0) {
+  return std::bit_cast<float>(RoundBits(kFormatTF32, value, rounding, random) << 13);
 }
 
 }  // namespace bitanchor

@@ -77,6 +77,11 @@ inline const Reference& F16Reference() {
   return reference;
 }
 
+inline const Reference& TF32Reference() {
+  static const Reference reference(8, 10);
+  return reference;
+}
+
 // Where the last call found its neighbours: consecutive arguments often have the same.
 struct NeighbourHints {
   uint32_t bf16 = 0, f16 = 0;

@@ -18,6 +18,7 @@ namespace {
 using testing::BF16Reference;
 using testing::F16Reference;
 using testing::Reference;
+using testing::TF32Reference;
 
 int64_t failures = 0;
 
@@ -84,6 +85,31 @@ TEST(Format, OneRoundingFromF64) {
   for (int n = 0; n < 200000; ++n) Check(std::bit_cast<double>(random()));
   for (int n = 0; n < 200000; ++n)
     Check(std::ldexp(static_cast<double>(random()), -64 + static_cast<int>(random() % 60) - 30));
+}
+
+// TF32 is f32 without its 13 low bits, subnormals included.
+TEST(Format, TF32NextToEveryNinthValueAndMidpoint) {
+  const std::vector<double>& values = TF32Reference().values;
+  ASSERT_EQ(values.size(), 255u << 10);
+  const auto expect = [](double x) {
+    for (const Rounding mode : testing::kModes) {
+      const uint32_t want = TF32Reference().Round(std::fabs(x), std::signbit(x), mode) << 13 |
+                            (std::signbit(x) ? 0x80000000u : 0u);
+      ASSERT_EQ(std::bit_cast<uint32_t>(RoundToTF32(x, mode)), want) << std::hexfloat << x;
+    }
+  };
+  for (size_t n = 0; n < values.size(); n += n < 40 || n + 40 > values.size() ? 1 : 9) {
+    const double next = n + 1 < values.size() ? values[n + 1] : 2 * values[n] - values[n - 1];
+    for (const double at : {values[n], (values[n] + next) / 2}) {
+      for (const double sign : {1.0, -1.0}) {
+        for (const double to : {at, 0.0, HUGE_VAL}) expect(sign * std::nextafter(at, to));
+      }
+    }
+  }
+  EXPECT_EQ(RoundToTF32(2049), 2048);
+  EXPECT_EQ(RoundToTF32(2049, Rounding::kNearestAway), 2050);
+  EXPECT_EQ(RoundToTF32(std::numeric_limits<double>::infinity()), HUGE_VALF);
+  EXPECT_EQ(std::bit_cast<uint32_t>(RoundToTF32(-std::nan(""))), 0x7FC00000u);
 }
 
 TEST(Format, F64ToF32) {
