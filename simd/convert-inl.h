@@ -75,6 +75,16 @@ HWY_INLINE F32 F16ToF32(U32 up) {
   return hn::Or(value, hn::BitCast(d, sign));
 }
 
+// RN_tf32 as an f32 value: the 13 low bits go. NaN becomes the canonical one.
+HWY_INLINE F32 RoundToTF32(F32 v) {
+  const U32Tag du;
+  const U32 bits = hn::BitCast(du, v);
+  const U32 last = hn::And(hn::ShiftRight<13>(bits), hn::Set(du, 1u));
+  const U32 rounded =
+      hn::And(hn::Add(bits, hn::Add(last, hn::Set(du, 0xFFFu))), hn::Set(du, 0xFFFFE000u));
+  return hn::IfThenElse(hn::IsNaN(v), NaN(), hn::BitCast(F32Tag(), rounded));
+}
+
 // RN_f16 as an f32 value; NaN becomes the canonical one.
 HWY_INLINE F32 RoundToF16(F32 v) {
   const F32Tag d;

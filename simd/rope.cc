@@ -46,9 +46,9 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
                    positions.data(),
                    out,
                    {},
-                   StageDType(recipe.operands, in.dtype),
-                   StageDType(recipe.angle, in.dtype),
-                   StageDType(recipe.table, in.dtype),
+                   FormatOf(recipe.operands, in.dtype),
+                   FormatOf(recipe.angle, in.dtype),
+                   FormatOf(recipe.table, in.dtype),
                    AttentionFactor(config),
                    direction,
                    false};

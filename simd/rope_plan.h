@@ -19,8 +19,8 @@ struct RopePlan {
   MutableTensorView out;     // may be `in`
   // [R/2]: what the angle's rule takes beside the position; unused where tables are given.
   std::vector<float> operands;
-  DType operand, angle, table;  // what those stages round to
-  float factor;                 // of computed cos and sin
+  StageFormat operand, angle, table;  // what those stages round to, never kModel
+  float factor;                       // of computed cos and sin
   RopeDirection direction;
   bool stream;  // results go past the caches
 

@@ -38,6 +38,7 @@ struct RopeTable {
   HWY_ALIGN float c[kMaxSlots], s[kMaxSlots];
   HWY_ALIGN float c_split[kMaxSlots], s_split[kMaxSlots];  // times 2^16 + 1, where `ordinary`
   HWY_ALIGN float operand[kMaxSlots];
+  HWY_ALIGN float iterated[kMaxSlots];  // where the rule is to iterate: angles of this position
   size_t pair[kMaxSlots];
   size_t slots;           // [whole blocks]; those past the last pair repeat it
   bool scalar_angles;     // some product of an inverse frequency may need more than f32
@@ -52,20 +53,36 @@ struct RopeTable {
           PairInSlot(DTypeBytes(plan.in.dtype), plan.Interleaved(), slot % block);
       pair[slot] = std::min(slot / block * block + in_block, half - 1);
       operand[slot] = plan.config.cos.empty() ? plan.operands[pair[slot]] : 0.0f;
-      scalar_angles |= plan.operand == DType::kBF16 && std::fabs(operand[slot]) < 0x1p-100f;
+      scalar_angles |= (plan.operand == StageFormat::kBF16 || plan.operand == StageFormat::kTF32) &&
+                       std::fabs(operand[slot]) < 0x1p-100f;
     }
   }
 };
 
-HWY_INLINE F32 RoundStage(DType to, F32 v) {
-  if (to == DType::kBF16) return RoundToBF16(v);
-  return to == DType::kF16 ? RoundToF16(v) : v;
+HWY_INLINE F32 RoundStage(StageFormat to, F32 v) {
+  if (to == StageFormat::kBF16) return RoundToBF16(v);
+  if (to == StageFormat::kF16) return RoundToF16(v);
+  return to == StageFormat::kTF32 ? RoundToTF32(v) : v;
 }
 
-// The angle's rule in f32, then its format. The product of two bf16 or two f16 values is exact in
+// One pair after the other: a chain of products that lanes cannot share.
+HWY_NOINLINE inline void IterateAngles(const RopePlan& plan, float p, RopeTable& table) {
+  HWY_ALIGN float angle[kMaxHeadDim / 2];
+  angle[0] = p;
+  const size_t half = static_cast<size_t>(plan.Half());
+  for (size_t i = 1; i < half; ++i) angle[i] = angle[i - 1] * plan.operands[i];
+  for (size_t slot = 0; slot < table.slots; ++slot) {
+    table.iterated[slot] = angle[table.pair[slot]];
+  }
+}
+
+// The angle's rule in f32, then its format. The product of two bf16, tf32 or f16 values is exact in
 // f32, unless it reaches below f32's smallest: |p| >= 1, so only small frequencies can do that.
 HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size_t slot) {
   const F32Tag d;
+  if (plan.recipe.rule == AngleRule::kIterated) {
+    return RoundStage(plan.angle, hn::Load(d, table.iterated + slot));
+  }
   const F32 position = hn::Set(d, p), operand = hn::Load(d, table.operand + slot);
   if (plan.recipe.rule == AngleRule::kDivision) {
     return RoundStage(plan.angle, hn::Div(position, operand));
@@ -83,6 +100,7 @@ HWY_NOINLINE inline void FillTable(const RopePlan& plan, int64_t position, RopeT
   const size_t N = hn::Lanes(d);
   const float p = RoundTo(plan.operand, static_cast<double>(position));
   const bool given = !plan.config.cos.empty();
+  if (!given && plan.recipe.rule == AngleRule::kIterated) IterateAngles(plan, p, table);
   F32Mask ordinary = hn::Eq(hn::Zero(d), hn::Zero(d));
   for (size_t slot = 0; slot < table.slots; slot += N) {
     F32 c, s;

@@ -66,7 +66,7 @@ RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe,
 // half an ulp of that.
 RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
   const double reach = (libm_ulp_ + 0.5) * UlpF32(rounded);
-  const DType table = StageDType(recipe_.table, F_);
+  const StageFormat table = FormatOf(recipe_.table, F_);
   // Towards `rounded`: only f32 values within reach are results a libm may give.
   const float low = RoundToF32(rounded - reach, Rounding::kUp);
   const float high = RoundToF32(rounded + reach, Rounding::kDown);
@@ -77,11 +77,11 @@ RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
 RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) const {
   if (!config_.cos.empty()) {
     const int64_t at = position * (config_.rotary_dim / 2) + i;
-    const DType table = StageDType(recipe_.table, F_);
+    const StageFormat table = FormatOf(recipe_.table, F_);
     const float c = RoundTo(table, config_.cos[at]), s = RoundTo(table, config_.sin[at]);
     return {{c, c, c}, {s, s, s}};
   }
-  const float angle = Angle(recipe_, F_, position, operands_[i]);
+  const float angle = Angle(recipe_, F_, position, operands_[i], i);
   return {Libm(number::Cos(angle)), Libm(number::Sin(angle))};
 }
 

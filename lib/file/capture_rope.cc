@@ -33,6 +33,9 @@ const Names kModelFields = {"rope_type",
                             "original_max_position_embeddings",
                             "max_position_embeddings",
                             "attention_factor",
+                            "mscale",
+                            "mscale_all_dim",
+                            "truncate",
                             "beta_fast",
                             "beta_slow",
                             "short_factor",
@@ -49,8 +52,9 @@ const TypeRow kTypes[] = {
     {RopeType::kLinear, {"factor"}, {}},
     {RopeType::kDynamic, {"factor", "max_position_embeddings"}, {}},
     {RopeType::kYarn,
-     {"factor", "original_max_position_embeddings"},
-     {"attention_factor", "beta_fast", "beta_slow"}},
+     {"original_max_position_embeddings"},
+     {"factor", "attention_factor", "mscale", "mscale_all_dim", "truncate", "beta_fast",
+      "beta_slow"}},
     {RopeType::kLongrope,
      {"short_factor", "long_factor", "original_max_position_embeddings"},
      {"factor", "attention_factor"}},
@@ -61,7 +65,8 @@ const TypeRow kTypes[] = {
 // Numbers that change what some rope type computes. Given to a type that does not use them, they
 // say that the config means something else than it gets.
 const Names kScalingFields = {"factor",           "low_freq_factor", "high_freq_factor",
-                              "attention_factor", "beta_fast",       "beta_slow",
+                              "attention_factor", "mscale",          "mscale_all_dim",
+                              "truncate",         "beta_fast",       "beta_slow",
                               "short_factor",     "long_factor"};
 
 Names Joined(Names names, const Names& more) {
@@ -226,7 +231,8 @@ class ConfigFields {
   std::vector<JsonFields> places_;
 };
 
-const TypeRow& ReadType(const ConfigFields& fields, std::vector<std::string>& defaults) {
+const TypeRow& ReadType(const ConfigFields& fields, const RopeRecipe& recipe,
+                        std::vector<std::string>& defaults) {
   const auto found = fields.Get(&JsonFields::String, {"rope_type", "type"});
   if (!found) {
     defaults.push_back(DefaultTaken("rope.rope_type", Name(RopeType::kDefault)));
@@ -234,11 +240,14 @@ const TypeRow& ReadType(const ConfigFields& fields, std::vector<std::string>& de
   }
   Names names;
   for (const TypeRow& row : kTypes) {
+    if (!TakesRopeType(recipe, row.type)) continue;
     if (Name(row.type) == found->value) return row;
     names.push_back(Name(row.type));
   }
+  const bool any = names.size() == std::size(kTypes);
   throw InputError(found->path, Describe(json(found->value)),
-                   fmt::format("one of {}", fmt::join(names, ", ")));
+                   any ? fmt::format("one of {}", fmt::join(names, ", "))
+                       : fmt::format("{} with recipe {}", fmt::join(names, ", "), recipe.name));
 }
 
 // A length in tokens, which must make sense even where the type does not use it.
@@ -262,8 +271,18 @@ void ReadScaling(const ConfigFields& fields, const TypeRow& row, RopeConfig& con
   read_number("factor", config.factor);
   read_number("low_freq_factor", config.low_freq_factor);
   read_number("high_freq_factor", config.high_freq_factor);
-  read_number("beta_fast", config.beta_fast);
-  read_number("beta_slow", config.beta_slow);
+  // Hugging Face takes these where they are 0 as if they were absent, by Python's `or`.
+  const auto read_nonzero = [&](std::string_view name, double& number) {
+    const auto found = fields.Get(&JsonFields::Number, {name});
+    if (found && found->value != 0) number = found->value;
+  };
+  read_nonzero("beta_fast", config.beta_fast);
+  read_nonzero("beta_slow", config.beta_slow);
+  read_nonzero("mscale", config.mscale);
+  read_nonzero("mscale_all_dim", config.mscale_all_dim);
+  if (const auto found = fields.Get(&JsonFields::Bool, {"truncate"})) {
+    config.truncate = found->value;
+  }
   if (const auto found = fields.Get(&JsonFields::Number, {"attention_factor"})) {
     config.attention_factor = found->value;
   }
@@ -276,11 +295,15 @@ void ReadScaling(const ConfigFields& fields, const TypeRow& row, RopeConfig& con
   if (original_length) config.original_max_position_embeddings = *original_length;
   const auto length = ReadTokens(fields, "max_position_embeddings");
   if (length) config.max_position_embeddings = *length;
-  if (row.type != RopeType::kLongrope || fields.Has("factor")) return;
+  const bool may_lack_factor = row.type == RopeType::kYarn || row.type == RopeType::kLongrope;
+  if (!may_lack_factor || fields.Has("factor")) return;
   // As Hugging Face takes it where it is absent.
   if (length) {
     config.factor =
         static_cast<double>(*length) / static_cast<double>(config.original_max_position_embeddings);
+  } else if (row.type == RopeType::kYarn) {
+    throw InputError("rope.factor", "no value",
+                     "one, or max_position_embeddings, with rope_type yarn");
   } else if (!config.attention_factor) {
     throw InputError(
         "rope.factor", "no value",
@@ -342,7 +365,7 @@ RopePairing ReadPairing(const ConfigFields& fields, const RopeRecipe& recipe,
 RopeConfig ReadRopeConfig(const json& rope, int64_t head_dim, std::vector<std::string>& defaults) {
   const ConfigFields fields(rope, head_dim);
   const RopeRecipe& recipe = ReadRecipe(fields);
-  const TypeRow& row = ReadType(fields, defaults);
+  const TypeRow& row = ReadType(fields, recipe, defaults);
   RopeConfig config;
   config.recipe = recipe.name;
   config.type = row.type;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "lib/file/printable.h"
+#include "lib/recipe/rope_recipe.h"
 #include "lib/tensor/error.h"
 
 namespace bitanchor {
@@ -139,6 +140,10 @@ void ReadRopeTables(const SafetensorsFile& file, RopeConfig& rope) {
     if (cos->shape != sin->shape) RefuseShape(*sin, Text(cos->shape) + ", as cos has");
   }
   if (const TensorEntry* const inv_freq = file.Find("inv_freq")) {
+    if (!TakesInverseFrequencies(*FindRopeRecipe(rope.recipe))) {
+      throw InputError("inv_freq", "a tensor",
+                       fmt::format("none with recipe {}, which iterates its angles", rope.recipe));
+    }
     rope.inv_freq = ReadTable(*inv_freq, pairs, false);
   }
 }

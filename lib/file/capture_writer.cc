@@ -35,6 +35,9 @@ Json RopeJson(const RopeConfig& rope) {
   if (rope.type == RopeType::kYarn) {
     json["beta_fast"] = rope.beta_fast;
     json["beta_slow"] = rope.beta_slow;
+    json["truncate"] = rope.truncate;
+    json["mscale"] = rope.mscale;
+    json["mscale_all_dim"] = rope.mscale_all_dim;
   }
   if (rope.type == RopeType::kLongrope) {
     json["short_factor"] = rope.short_factor;

@@ -119,6 +119,8 @@ void CheckYarn(const RopeConfig& rope) {
   CheckAtLeast("rope.original_max_position_embeddings", rope.original_max_position_embeddings, 1);
   CheckPositive("rope.beta_fast", rope.beta_fast);
   CheckPositive("rope.beta_slow", rope.beta_slow);
+  if (rope.mscale != 0) CheckPositive("rope.mscale", rope.mscale);
+  if (rope.mscale_all_dim != 0) CheckPositive("rope.mscale_all_dim", rope.mscale_all_dim);
   if (rope.rope_theta == 1) throw InputError("rope.rope_theta", "1", "a number whose log is not 0");
 }
 

@@ -35,6 +35,8 @@ struct RopeConfig {
   int64_t max_position_embeddings = 0;
   // yarn
   double beta_fast = 32, beta_slow = 1;
+  bool truncate = true;                    // whether it interpolates between whole pairs
+  double mscale = 0, mscale_all_dim = 0;   // of the attention factor, where neither is 0
   std::optional<double> attention_factor;  // and longrope; computed where it is not given
   // longrope, [R/2] each: for sequences up to the original length, and for longer ones
   std::vector<double> short_factor, long_factor;

@@ -1,10 +1,12 @@
 #include "lib/recipe/rope_recipe.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
+#include "lib/number/format.h"
 #include "lib/tensor/tensor_view.h"
 
 namespace bitanchor {
@@ -14,6 +16,7 @@ constexpr RopePairing kHalf = RopePairing::kHalf, kInterleaved = RopePairing::kI
 constexpr InverseFrequency kInverse = InverseFrequency::kF32;
 constexpr AngleRule kProduct = AngleRule::kProduct, kDivision = AngleRule::kDivision;
 constexpr StageFormat kF32 = StageFormat::kF32, kModel = StageFormat::kModel;
+constexpr StageFormat kTF32 = StageFormat::kTF32, kF16 = StageFormat::kF16;
 constexpr RopeApply k3R = RopeApply::kThreeRoundings, k1R = RopeApply::kF32;
 
 // name, pairing, inverse frequency; angle: rule, operands, result; table; apply; what it is.
@@ -23,6 +26,8 @@ constexpr RopeRecipe kRecipes[] = {
      "arithmetic"},
     {"hf-llama-legacy", kHalf, kInverse, kProduct, kModel, kModel, kModel, k3R,
      "Hugging Face Llama before 4.38 with a model-dtype buffer: angles in the model dtype too"},
+    {"hf-llama-tf32", kHalf, kInverse, kProduct, kTF32, kF32, kModel, k3R,
+     "hf-llama with the product of frequency and position in TF32: positions exact to 2048 only"},
     {"meta-llama", kInterleaved, kInverse, kProduct, kF32, kF32, kF32, k1R,
      "Meta Llama 3 (complex64), torchtune, torchtitan: f32 throughout, one rounding"},
     {"flash-attn", kHalf, kInverse, kProduct, kF32, kF32, kModel, k1R,
@@ -57,6 +62,8 @@ constexpr RopeRecipe kRecipes[] = {
      "DeepMind's gemma: position divided by a timescale, f32 throughout, one rounding"},
     {"ggml-cuda", kInterleaved, InverseFrequency::kPowerOfRatio, kProduct, kF32, kF32, kF32, k1R,
      "ggml's CUDA kernel: powers of the ratio theta^(-2/R), f32 throughout, one rounding"},
+    {"ggml-cpu", kInterleaved, InverseFrequency::kPowerOfRatio, AngleRule::kIterated, kF32, kF32,
+     kF32, k1R, "ggml's CPU kernel: the angle of one pair times the ratio is the next one's"},
     {"maxtext", kHalf, kInverse, kDivision, kF32, kF32, kModel, k3R,
      "MaxText: position divided by a timescale, tables and arithmetic in the input dtype"},
     {"maxtext-llama", kInterleaved, kInverse, kDivision, kF32, kF32, kF32, k1R,
@@ -64,14 +71,24 @@ constexpr RopeRecipe kRecipes[] = {
     {"candle-qwen2", kHalf, kInverse, kProduct, kModel, kModel, kModel, k3R,
      "candle's Qwen2: inverse frequency, position, angle, tables and arithmetic in the model "
      "dtype"},
+    {"fp16-tables", kHalf, kInverse, kProduct, kF32, kF32, kF16, k1R,
+     "llmq's f16 tables whatever the model's dtype: f32 angles and arithmetic, one rounding"},
     {"candle-qwen3", kHalf, kInverse, kProduct, kF32, kF32, kModel, k3R,
      "candle's Qwen3: f32 angles, model-dtype tables and arithmetic"},
 };
+
+// The engine's three roundings take products of two F values.
+static_assert(std::ranges::all_of(kRecipes, [](const RopeRecipe& recipe) {
+  return recipe.apply != k3R || recipe.table == kModel;
+}));
 
 // RN(pow(base, RN(2i/R))).
 float Power(float base, int64_t i, int64_t R) {
   return number::Pow(base, static_cast<float>(2 * i) / static_cast<float>(R));
 }
+
+// RN(pow(theta, RN(-2/R))): what one frequency is of the one before.
+float Ratio(float theta, int64_t R) { return number::Pow(theta, -2.0f / static_cast<float>(R)); }
 
 float BaseFrequency(float theta, int64_t i, int64_t R, InverseFrequency how) {
   const float exponent = static_cast<float>(2 * i) / static_cast<float>(R);
@@ -83,7 +100,7 @@ float BaseFrequency(float theta, int64_t i, int64_t R, InverseFrequency how) {
     case InverseFrequency::kReciprocalBase:
       return number::Pow(1.0f / theta, exponent);
     case InverseFrequency::kPowerOfRatio:
-      return number::Pow(number::Pow(theta, -2.0f / static_cast<float>(R)), static_cast<float>(i));
+      return number::Pow(Ratio(theta, R), static_cast<float>(i));
   }
   return 1.0f / Power(theta, i, R);
 }
@@ -115,8 +132,8 @@ float DynamicBase(const RopeConfig& config) {
   return theta * number::Pow(stretch, static_cast<float>(R / (R - 2)));
 }
 
-// transformers' _compute_yarn_parameters: the pairs between which it interpolates. f64, and then
-// whole numbers.
+// transformers' _compute_yarn_parameters: the pairs between which it interpolates, in f64; whole
+// numbers but where the config says not to truncate.
 struct YarnRange {
   double low, high;
 };
@@ -128,8 +145,13 @@ YarnRange FindYarnRange(const RopeConfig& config) {
     const double turns = number::LogF64(old_len / (rotations * 2 * 3.141592653589793));
     return R * turns / (2 * number::LogF64(config.rope_theta));
   };
-  const double low = std::max(std::floor(correction_dim(config.beta_fast)), 0.0);
-  const double high = std::min(std::ceil(correction_dim(config.beta_slow)), R - 1);
+  double low = correction_dim(config.beta_fast), high = correction_dim(config.beta_slow);
+  if (config.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, R - 1);
   return {low, low == high ? high + 0.001 : high};
 }
 
@@ -157,9 +179,45 @@ float AttentionFactor(const RopeConfig& config) {
   if (config.attention_factor) return static_cast<float>(*config.attention_factor);
   if (config.factor <= 1) return 1;
   const double log_factor = number::LogF64(config.factor);
-  if (config.type == RopeType::kYarn) return static_cast<float>(0.1 * log_factor + 1.0);
+  if (config.type == RopeType::kYarn) {
+    const auto mscale = [&](double scale) { return 0.1 * scale * log_factor + 1.0; };
+    const bool both = config.mscale != 0 && config.mscale_all_dim != 0;
+    return static_cast<float>(both ? mscale(config.mscale) / mscale(config.mscale_all_dim)
+                                   : mscale(1));
+  }
   const double old_len = static_cast<double>(config.original_max_position_embeddings);
   return static_cast<float>(std::sqrt(1 + log_factor / number::LogF64(old_len)));
+}
+
+StageFormat FormatOf(StageFormat stage, DType F) {
+  if (stage != StageFormat::kModel) return stage;
+  if (F == DType::kBF16) return StageFormat::kBF16;
+  return F == DType::kF16 ? StageFormat::kF16 : StageFormat::kF32;
+}
+
+float RoundTo(StageFormat format, double x) {
+  switch (format) {
+    case StageFormat::kModel:
+      assert(false && "FormatOf says which");
+      break;
+    case StageFormat::kF32:
+      break;
+    case StageFormat::kTF32:
+      return RoundToTF32(x);
+    case StageFormat::kBF16:
+      return ToF32(ToBF16(x));
+    case StageFormat::kF16:
+      return ToF32(ToF16(x));
+  }
+  return RoundToF32(x);
+}
+
+bool TakesRopeType(const RopeRecipe& recipe, RopeType type) {
+  return recipe.rule != AngleRule::kIterated || type == RopeType::kDefault;
+}
+
+bool TakesInverseFrequencies(const RopeRecipe& recipe) {
+  return recipe.rule != AngleRule::kIterated;
 }
 
 std::span<const RopeRecipe> RopeRecipes() { return kRecipes; }
@@ -209,29 +267,48 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
 
 std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F) {
   const FloatEnvironment environment;
+  const int64_t R = config.rotary_dim;
+  const float theta = static_cast<float>(config.rope_theta);
   std::vector<float> operands;
-  if (recipe.rule == AngleRule::kProduct) {
-    operands = InverseFrequencies(config, recipe);
-  } else if (config.inv_freq.empty() && config.type == RopeType::kDefault) {
-    const int64_t R = config.rotary_dim;
-    for (int64_t i = 0; i < R / 2; ++i) {
-      operands.push_back(Power(static_cast<float>(config.rope_theta), i, R));
-    }
-  } else {
-    operands = InverseFrequencies(config, recipe);
-    for (float& x : operands) x = 1.0f / x;
+  switch (recipe.rule) {
+    case AngleRule::kProduct:
+      operands = InverseFrequencies(config, recipe);
+      break;
+    case AngleRule::kDivision:
+      if (config.inv_freq.empty() && config.type == RopeType::kDefault) {
+        for (int64_t i = 0; i < R / 2; ++i) operands.push_back(Power(theta, i, R));
+      } else {
+        operands = InverseFrequencies(config, recipe);
+        for (float& x : operands) x = 1.0f / x;
+      }
+      break;
+    case AngleRule::kIterated:
+      assert(TakesRopeType(recipe, config.type) && config.inv_freq.empty());
+      operands.assign(R / 2, Ratio(theta, R));
+      break;
   }
-  for (float& x : operands) x = RoundTo(StageDType(recipe.operands, F), x);
+  for (float& x : operands) x = RoundTo(FormatOf(recipe.operands, F), x);
   return operands;
 }
 
-float Angle(const RopeRecipe& recipe, DType F, int64_t position, float operand) {
-  const float p = RoundTo(StageDType(recipe.operands, F), static_cast<double>(position));
-  double angle = static_cast<double>(p) * operand;
-  if (recipe.rule == AngleRule::kDivision) angle = p / operand;
-  // A product of two F values is exact; others are f32's.
-  if (recipe.operands == StageFormat::kF32) angle = static_cast<float>(angle);
-  return RoundTo(StageDType(recipe.angle, F), angle);
+float Angle(const RopeRecipe& recipe, DType F, int64_t position, float operand, int64_t i) {
+  const StageFormat format = FormatOf(recipe.operands, F);
+  const float p = RoundTo(format, static_cast<double>(position));
+  double angle = p;
+  switch (recipe.rule) {
+    case AngleRule::kProduct:
+      angle *= operand;
+      break;
+    case AngleRule::kDivision:
+      angle = p / operand;
+      break;
+    case AngleRule::kIterated:
+      for (int64_t n = 0; n < i; ++n) angle = static_cast<float>(angle * operand);
+      break;
+  }
+  // A product of two values of a narrower format is exact; others are f32's.
+  if (format == StageFormat::kF32) angle = static_cast<float>(angle);
+  return RoundTo(FormatOf(recipe.angle, F), angle);
 }
 
 }  // namespace bitanchor

@@ -26,10 +26,12 @@ enum class AngleRule {
   kProduct,   // RN_f32(p x inverse frequency); exact where both are rounded to F
   kDivision,  // RN_f32(p / timescale): RN(pow(theta, RN(2i/R))) where the rope type is default,
               // RN(1 / inverse frequency) elsewhere
+  kIterated,  // a_0 = p, a_{i+1} = RN_f32(a_i x r), r = RN(pow(theta, RN(-2/R))) for every pair: no
+              // inverse frequency, so that only the default rope type has a meaning
 };
 
-// The format that a stage's result is rounded to: f32, or F.
-enum class StageFormat { kF32, kModel };
+// The format that a stage's result is rounded to, nearest-even: F is kModel.
+enum class StageFormat { kModel, kF32, kTF32, kBF16, kF16 };
 
 enum class RopeApply {
   kThreeRoundings,  // "3R": RN_F(RN_F(x1 c) -+ RN_F(x2 s))
@@ -47,17 +49,24 @@ struct RopeRecipe {
   RopePairing pairing;  // where the config names none
   InverseFrequency inverse;
   AngleRule rule;
-  StageFormat operands;  // position, and inverse frequency or timescale, before the rule
+  StageFormat operands;  // position, and inverse frequency, timescale or ratio, before the rule
   StageFormat angle;     // its result
-  StageFormat table;     // cos and sin: correctly rounded to f32, then rounded to this
+  StageFormat table;     // cos and sin: correctly rounded to f32, then rounded to this; kModel
+                         // where three roundings apply them
   RopeApply apply;
   std::string_view says;
 };
 
-// What a stage rounds to; F is q's dtype.
-inline DType StageDType(StageFormat stage, DType F) {
-  return stage == StageFormat::kF32 ? DType::kF32 : F;
-}
+// The format of a stage by its own name, never kModel; F is q's dtype.
+StageFormat FormatOf(StageFormat stage, DType F);
+
+// x rounded once to a format that FormatOf gave.
+float RoundTo(StageFormat format, double x);
+
+// Whether the recipe says what a config of this rope type, or with inverse frequencies of its own,
+// means.
+bool TakesRopeType(const RopeRecipe& recipe, RopeType type);
+bool TakesInverseFrequencies(const RopeRecipe& recipe);
 
 std::span<const RopeRecipe> RopeRecipes();
 const RopeRecipe* FindRopeRecipe(std::string_view name);  // nullptr: no such recipe
@@ -73,13 +82,13 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
 // for yarn and longrope.
 float AttentionFactor(const RopeConfig& config);
 
-// What the recipe's rule takes beside the position: inverse frequencies or timescales, rounded as
-// its operands are; F is q's dtype.
+// What the recipe's rule takes beside the position, one a pair: inverse frequencies, timescales or
+// the ratio of neighbours, rounded as its operands are; F is q's dtype.
 std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F);
 
-// The angle at a position, `operand` being one of AngleOperands. Needs round to nearest without
-// flushing.
-float Angle(const RopeRecipe& recipe, DType F, int64_t position, float operand);
+// The angle of pair i at a position, `operand` being AngleOperands' number i. Needs round to
+// nearest without flushing.
+float Angle(const RopeRecipe& recipe, DType F, int64_t position, float operand, int64_t i);
 
 }  // namespace bitanchor
 

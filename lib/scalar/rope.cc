@@ -15,12 +15,12 @@ struct CosSin {
 // factor: AttentionFactor(config).
 CosSin Table(const RopeConfig& config, const RopeRecipe& recipe, DType F,
              const std::vector<float>& operands, float factor, int64_t position, int64_t i) {
-  const DType table = StageDType(recipe.table, F);
+  const StageFormat table = FormatOf(recipe.table, F);
   if (!config.cos.empty()) {
     const int64_t at = position * (config.rotary_dim / 2) + i;
     return {RoundTo(table, config.cos[at]), RoundTo(table, config.sin[at])};
   }
-  const float angle = Angle(recipe, F, position, operands[i]);
+  const float angle = Angle(recipe, F, position, operands[i], i);
   return {RoundTo(table, number::Cos(angle) * factor), RoundTo(table, number::Sin(angle) * factor)};
 }
 

@@ -74,13 +74,15 @@ void Add(std::vector<Case>& cases, const std::string& name, const RopeConfig& co
 void AddGiven(std::vector<Case>& cases, const RopeRecipe& recipe, DType dtype) {
   const int64_t half = 12, rows = 1024;
   RopeConfig config = Config(recipe, RopeType::kDefault, RopePairing::kHalf, 2 * half);
-  for (int64_t i = 0; i < half; ++i) {
-    config.inv_freq.push_back(
-        std::bit_cast<float>(0x3f800000u - static_cast<uint32_t>(i * 0x345678)));
+  if (TakesInverseFrequencies(recipe)) {
+    for (int64_t i = 0; i < half; ++i) {
+      config.inv_freq.push_back(
+          std::bit_cast<float>(0x3f800000u - static_cast<uint32_t>(i * 0x345678)));
+    }
+    Add(cases, fmt::format("rope/{}/{}/given-inv-freq", recipe.name, DTypeName(dtype)), config,
+        recipe, dtype, 40);
+    config.inv_freq.clear();
   }
-  Add(cases, fmt::format("rope/{}/{}/given-inv-freq", recipe.name, DTypeName(dtype)), config,
-      recipe, dtype, 40);
-  config.inv_freq.clear();
   for (int64_t i = 0; i < rows * half; ++i) {
     config.cos.push_back(std::bit_cast<float>(DrawBits(Values::kNormal, DType::kF32, 1, i)));
     config.sin.push_back(std::bit_cast<float>(DrawBits(Values::kWide, DType::kF32, 2, i)));
@@ -104,6 +106,7 @@ void AddInverseFrequencies(std::vector<Case>& cases, const RopeRecipe& recipe) {
       {fmt::format("inv-freq/{}", recipe.name), Operation::kDefinition, 100,
        [&recipe](Engine&, Results& results) {
          for (const RopeType type : {RopeType::kDefault, RopeType::kLinear, RopeType::kLlama3}) {
+           if (!TakesRopeType(recipe, type)) continue;
            for (const double theta : {10000.0, 500000.0, 1000000.0, 8000000.0, 1e9}) {
              for (const int64_t R : {2, 34, 64, 96, 128, 256}) {
                RopeConfig config = Config(recipe, type, recipe.pairing, R);
@@ -138,6 +141,7 @@ void AddRopeCases(std::vector<Case>& cases) {
         for (const auto& [type, D, R] : {std::tuple{RopeType::kDefault, 40, 40},
                                          {RopeType::kLinear, 47, 34},
                                          {RopeType::kLlama3, 128, 128}}) {
+          if (!TakesRopeType(recipe, type)) continue;
           Add(cases,
               fmt::format("rope/{}/{}/{}/{}/{}-of-{}", recipe.name, DTypeName(dtype), Name(pairing),
                           Name(type), R, D),
@@ -155,6 +159,15 @@ void AddRopeCases(std::vector<Case>& cases) {
             Config(recipe, type, recipe.pairing, 40), recipe, dtype, 47);
       }
     }
+  }
+  for (const DType dtype : kDTypes) {
+    const RopeRecipe& recipe = *FindRopeRecipe("hf-llama");
+    RopeConfig config = Config(recipe, RopeType::kYarn, recipe.pairing, 40);
+    config.truncate = false;
+    config.mscale = 0.707;
+    config.mscale_all_dim = 1.25;
+    Add(cases, fmt::format("rope/{}/{}/yarn-mscale", recipe.name, DTypeName(dtype)), config, recipe,
+        dtype, 47);
   }
   for (const RopeRecipe& recipe : RopeRecipes()) {
     if (IsAnotherName(recipe)) continue;

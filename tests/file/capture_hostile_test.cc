@@ -90,6 +90,9 @@ TEST(HostileCapture, MissingAndUnknownTensors) {
       {"only the queries' ids", without(R"({"rope": {"recipe": "hf-llama"}})", {"document_ids"}),
        "document_ids: got no tensor, want one, or cu_seqlens: q_document_ids is nothing without "
        "it"},
+      {"inv_freq with a recipe that has none",
+       without(R"({"mask": {"rule": "anchor"}, "rope": {"recipe": "ggml-cpu"}})", {}),
+       "inv_freq: got a tensor, want none with recipe ggml-cpu, which iterates its angles"},
       {"q_rope without rope", without("{}", {}),
        "q_rope: got a tensor, want none without rope in the metadata"},
       {"k_rope without rope", without("{}", {"q_rope"}),

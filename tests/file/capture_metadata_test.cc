@@ -169,6 +169,15 @@ TEST(CaptureMetadata, RefusesRopeAndNamesTheField) {
        "rope.rope_type: got \"ntk\", want one of default, linear, dynamic, yarn, longrope, llama3"},
       {R"("rope_type": "yarn", "factor": 4.0)",
        "rope.original_max_position_embeddings: got no value, want one, as rope_type yarn needs it"},
+      {R"("rope_type": "yarn", "original_max_position_embeddings": 32)",
+       "rope.factor: got no value, want one, or max_position_embeddings, with rope_type yarn"},
+      {R"("rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32,
+          "mscale": -1)",
+       "rope.mscale: got -1, want finite and > 0 as F32"},
+      {R"("rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32,
+          "truncate": 1)",
+       "rope.truncate: got 1, want true or false"},
+      {R"("mscale": 1)", "rope.mscale: got 1, want no such field with rope_type default"},
       {R"("rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32,
           "long_factor": [1])",
        "rope.long_factor: got an array, want no such field with rope_type yarn"},
@@ -315,6 +324,16 @@ TEST(CaptureMetadata, ReadsRopeAsConfigsHaveIt) {
   EXPECT_EQ(given.attention_factor, 0.5);
   EXPECT_EQ(given.beta_fast, 16.0);
   EXPECT_EQ(given.beta_slow, 2.0);
+  // DeepSeek-V3's mscale, gpt-oss's truncate, and a factor that is the ratio of two lengths.
+  const RopeConfig deepseek = ReadRope(R"("max_position_embeddings": 163840, "rope_scaling": {
+      "beta_fast": 32, "beta_slow": 0, "mscale": 1.0, "mscale_all_dim": 0.5, "truncate": false,
+      "original_max_position_embeddings": 4096, "type": "yarn"})");
+  EXPECT_EQ(deepseek.factor, 40.0);
+  EXPECT_EQ(deepseek.beta_slow, 1.0);  // 0 is as good as absent
+  EXPECT_EQ(deepseek.mscale, 1.0);
+  EXPECT_EQ(deepseek.mscale_all_dim, 0.5);
+  EXPECT_FALSE(deepseek.truncate);
+  EXPECT_TRUE(yarn.truncate);
   const RopeConfig longrope = ReadRope(R"("max_position_embeddings": 131072,
       "original_max_position_embeddings": 4096, "rope_scaling": {"type": "longrope",
       "short_factor": [1, 1.25], "long_factor": [2, 64.5]})");
@@ -328,6 +347,16 @@ TEST(CaptureMetadata, ReadsRopeAsConfigsHaveIt) {
   EXPECT_EQ(dynamic.max_position_embeddings, 4096);
   EXPECT_EQ(ReadRope(R"("rope_scaling": null, "rope_parameters": null)").type, RopeType::kDefault);
   EXPECT_EQ(ReadRope(R"("rope_scaling": {"rope_type": "default"})").type, RopeType::kDefault);
+}
+
+TEST(CaptureMetadata, RefusesRopeTypesThatARecipeDoesNotHave) {
+  const auto with = [](const char* type) {
+    return MetadataRefusal(std::string(R"({"rope": {"recipe": "ggml-cpu", "factor": 2,
+        "rope_type": ")") + type +
+                           "\"}}");
+  };
+  EXPECT_EQ(with("linear"), "rope.rope_type: got \"linear\", want default with recipe ggml-cpu");
+  EXPECT_EQ(with("default"), "rope.factor: got 2, want no such field with rope_type default");
 }
 
 // Whole files as they lie beside weights, shortened; head_dim 16.

@@ -52,6 +52,15 @@ TYPES = {
         "beta_fast": 16.0,
         "beta_slow": 2.0,
     },
+    "yarn-mscale": {  # as DeepSeek-V3 has it, between pairs as gpt-oss has it
+        "rope_type": "yarn",
+        "rope_theta": 10000.0,
+        "factor": 40.0,
+        "original_max_position_embeddings": 4096,
+        "mscale": 0.707,
+        "mscale_all_dim": 1.25,
+        "truncate": False,
+    },
     "longrope": {
         "rope_type": "longrope",
         "rope_theta": 10000.0,

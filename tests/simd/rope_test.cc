@@ -1,6 +1,7 @@
 // The engine's RoPE against the definition, and both inside the contract's set.
 #include "simd/rope.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -60,6 +61,7 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
       for (const RopeType type : {RopeType::kDefault, RopeType::kLinear, RopeType::kLlama3,
                                   RopeType::kDynamic, RopeType::kYarn, RopeType::kLongrope}) {
+        if (!TakesRopeType(recipe, type)) continue;
         for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
           const Values values =
               pairing == RopePairing::kHalf ? Values::kNormal : Values::kSubnormal;
@@ -241,6 +243,52 @@ TEST(Rope, EveryDTypeRecipePairingWidthAndLayout) {
   EXPECT_GT(finite_results, all_results * 7 / 10);
 }
 
+// Recipes that nobody has: every format at every stage that may have it.
+TEST(Rope, EveryFormatAtEveryStage) {
+  std::mt19937_64 random(8);
+  constexpr StageFormat kFormats[] = {StageFormat::kModel, StageFormat::kF32, StageFormat::kTF32,
+                                      StageFormat::kBF16, StageFormat::kF16};
+  constexpr AngleRule kRules[] = {AngleRule::kProduct, AngleRule::kDivision, AngleRule::kIterated};
+  const Shape4 shape = {1, 9, 1, 40};
+  int64_t n = 0;
+  finite_results = all_results = 0;
+  for (const StageFormat operands : kFormats) {
+    for (const StageFormat angle : kFormats) {
+      for (const StageFormat table : kFormats) {
+        for (const AngleRule rule : kRules) {
+          RopeRecipe recipe = *FindRopeRecipe("meta-llama");
+          recipe.name = "synthetic";
+          recipe.rule = rule;
+          recipe.operands = operands;
+          recipe.angle = angle;
+          recipe.table = table;
+          if (table == StageFormat::kModel) recipe.apply = RopeApply::kThreeRoundings;
+          for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+            Case c;
+            c.what = fmt::format("rule {} formats {} {} {}", static_cast<int>(rule),
+                                 static_cast<int>(operands), static_cast<int>(angle),
+                                 static_cast<int>(table));
+            c.config = Config(recipe, RopeType::kDefault, recipe.pairing, 34);
+            c.recipe = &recipe;
+            c.dtype = dtype;
+            c.shape = shape;
+            c.bytes = MixedBytes(dtype, shape, kAllValues[n++ % 4], 1 << 30, random);
+            c.positions = MixedPositions(9, random);
+            if (n % 3 == 0 && TakesInverseFrequencies(recipe)) {  // products below f32's smallest
+              for (int64_t i = 0; i < 17; ++i) {
+                c.config.inv_freq.push_back(
+                    std::ldexp(1.9f, -120 - static_cast<int>(random() % 29)));
+              }
+            }
+            ExpectDefinition(c);
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(finite_results, all_results / 2);
+}
+
 // Tables and inverse frequencies that no model has.
 TEST(Rope, GivenTablesAndFrequencies) {
   std::mt19937_64 random(6);
@@ -252,6 +300,7 @@ TEST(Rope, GivenTablesAndFrequencies) {
   for (const RopeRecipe& recipe : RopeRecipes()) {
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
       for (const bool tables : {false, true}) {
+        if (!tables && !TakesInverseFrequencies(recipe)) continue;
         for (const Values values : kAllValues) {
           for (const int rare :
                {1, 20, 1 << 30}) {  // how often one of `odd` stands in for a number
@@ -429,6 +478,39 @@ TEST(Rope, LegacyCollapsesPositionsThatTheCurrentRecipeKeepsApart) {
     const bool same = std::equal(out.begin(), out.begin() + 128, out.begin() + 3 * 128);
     EXPECT_EQ(same, recipe.operands == StageFormat::kModel) << name;
   }
+}
+
+// Position, frequency and angle as TF32 matrix products have them (transformers issue 48428: 2049
+// becomes 2048).
+TEST(Rope, TF32PositionsAreExactOnlyTo2048) {
+  const RopeRecipe& recipe = *FindRopeRecipe("hf-llama-tf32");
+  for (int64_t p = 0; p <= 2048; ++p) {
+    EXPECT_EQ(Angle(recipe, DType::kBF16, p, 1.0f, 0), static_cast<float>(p));
+  }
+  EXPECT_EQ(Angle(recipe, DType::kBF16, 2049, 1.0f, 0), 2048);
+  EXPECT_EQ(Angle(recipe, DType::kBF16, 2051, 1.0f, 0), 2052);
+  const RopeConfig config = Config(recipe, RopeType::kDefault, recipe.pairing, 64);
+  for (const float frequency : AngleOperands(config, recipe, DType::kBF16)) {
+    EXPECT_EQ(std::bit_cast<uint32_t>(frequency) & 0x1FFF, 0u);
+  }
+}
+
+// ggml's rule, in C as ggml has it: theta *= theta_scale from one pair to the next.
+TEST(Rope, GgmlIteratesItsAngles) {
+  const RopeRecipe& recipe = *FindRopeRecipe("ggml-cpu");
+  const RopeConfig config = Config(recipe, RopeType::kDefault, recipe.pairing, 128);
+  const std::vector<float> operands = AngleOperands(config, recipe, DType::kF32);
+  const float theta_scale = static_cast<float>(std::pow(10000.0, static_cast<double>(-2.0f / 128)));
+  int64_t differ = 0;
+  for (const int64_t position : {1, 4095, 131071, (1 << 24) + 1}) {
+    float theta = static_cast<float>(position);
+    for (int64_t i = 0; i < 64; ++i, theta *= theta_scale) {
+      EXPECT_EQ(Angle(recipe, DType::kF32, position, operands[i], i), theta);
+      differ +=
+          theta != static_cast<float>(position) * std::pow(theta_scale, static_cast<float>(i));
+    }
+  }
+  EXPECT_GT(differ, 100);  // roundings pile up: it is not a product with a power
 }
 
 // A libm an ulp or two off stays inside; the other pairing and a bf16 angle do not.
