@@ -7,9 +7,11 @@
 For each problem whose recipe and target are the default ones: scaled_dot_product_attention (causal), or
 FlexAttention under torch.compile where the mask is documents with an anchor, on tensors of the same
 shapes, dtypes and layout [B, H, S, D]; and this engine through attention_bench, in turn, so that both meet
-the same machine. Prints GF/s of both (4 D operations per visible pair) and the ratio. PyTorch's answers have
-other bits, and on CPUs with AMX it uses that unit for bf16, which this engine cannot (its sums are not the
-ascending fold).
+the same machine. NAME/backward is the backward pass alone, of scaled_dot_product_attention (for documents with
+a dense mask: FlexAttention has no backward pass on a CPU). Prints GF/s of both (4 D operations per visible pair,
+backward 10 D) and the ratio. PyTorch's answers have other bits, its gradients are rounded to bf16 after every
+block, and on CPUs with AMX it uses that unit for bf16, which this engine cannot (its sums are not the ascending
+fold).
 """
 import argparse
 import json
@@ -32,7 +34,9 @@ def shapes():
         sq, skv, hq, hkv, d = map(int, numbers[:5])
         dtype, documents, recipe, target = numbers[5], int(numbers[6]), numbers[7], numbers[8]
         if target == "-" and recipe == "textbook-bf16p" or dtype == "f32":
-            yield name, sq, skv, hq, hkv, d, dtype, documents
+            yield name, sq, skv, hq, hkv, d, dtype, documents, False
+            if sq >= 16 and skv <= 20000:  # as attention_bench
+                yield name + "/backward", sq, skv, hq, hkv, d, dtype, documents, True
 
 
 def ours(name: str, threads: int) -> tuple[float, str]:
@@ -43,7 +47,7 @@ def ours(name: str, threads: int) -> tuple[float, str]:
     return row["GFs"], row["label"]
 
 
-def torch_seconds(torch, sq, skv, hq, hkv, d, dtype, documents, threads) -> float:
+def torch_seconds(torch, sq, skv, hq, hkv, d, dtype, documents, backward, threads) -> float:
     import torch.nn.functional as F
 
     torch.set_num_threads(threads)
@@ -53,15 +57,21 @@ def torch_seconds(torch, sq, skv, hq, hkv, d, dtype, documents, threads) -> floa
     def draw(heads, length):
         return torch.randn(1, heads, length, d, generator=generator).to(kind)
 
-    q, k, v = draw(hq, sq), draw(hkv, skv), draw(hkv, skv)
-    if documents:
+    q, k, v = (x.requires_grad_(backward) for x in (draw(hq, sq), draw(hkv, skv), draw(hkv, skv)))
+    ids = 1 + torch.arange(skv) * documents // skv
+    ids[0] = 0
+
+    def anchor(b, h, i, j):
+        return ((ids[i] == ids[j]) | (ids[j] == 0)) & (i >= j)
+
+    if documents and backward:
+        at = torch.arange(skv)
+        dense = anchor(0, 0, at[:, None], at[None, :])
+
+        def run():
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=dense, enable_gqa=hq != hkv)
+    elif documents:
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-        ids = 1 + torch.arange(skv) * documents // skv
-        ids[0] = 0
-
-        def anchor(b, h, i, j):
-            return ((ids[i] == ids[j]) | (ids[j] == 0)) & (i >= j)
 
         mask = create_block_mask(anchor, None, None, sq, skv, device="cpu")
         torch._dynamo.reset()
@@ -79,12 +89,20 @@ def torch_seconds(torch, sq, skv, hq, hkv, d, dtype, documents, threads) -> floa
             return F.scaled_dot_product_attention(
                 q, k, v, attn_mask=None if sq == 1 else visible, enable_gqa=hq != hkv)
 
-    with torch.no_grad():
-        run()
+    if backward:
+        o, dout = run(), draw(hq, sq)
+
+        def timed():
+            return torch.autograd.grad(o, (q, k, v), dout, retain_graph=True)
+    else:
+        timed = run
+
+    with torch.set_grad_enabled(backward):
+        timed()
         seconds = []
         for _ in range(7):
             start = time.perf_counter()
-            run()
+            timed()
             seconds.append(time.perf_counter() - start)
             if sum(seconds) > 20:
                 break
@@ -115,19 +133,19 @@ def main() -> int:
         print(f"{BENCH} is not built: ./tools/test builds it", file=sys.stderr)
         return 2
     print(f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
-    print(f"{'problem':20} {'threads':>7} {'ours GF/s':>10} {'PyTorch GF/s':>13} {'ratio':>6}  target")
-    for name, sq, skv, hq, hkv, d, dtype, documents in shapes():
+    print(f"{'problem':24} {'threads':>7} {'ours GF/s':>10} {'PyTorch GF/s':>13} {'ratio':>6}  target")
+    for name, sq, skv, hq, hkv, d, dtype, documents, backward in shapes():
         if not re.search(arguments.filter, name) or skv > 65536 and sq == skv:
             continue
         for threads in arguments.threads:
             mine, target = ours(name, threads)
             try:
-                seconds = torch_seconds(torch, sq, skv, hq, hkv, d, dtype, documents, threads)
+                seconds = torch_seconds(torch, sq, skv, hq, hkv, d, dtype, documents, backward, threads)
             except Exception as error:  # its compiler fails on some shapes
-                print(f"{name:20} {threads:7} {mine:10.1f}   PyTorch failed: {str(error).splitlines()[0][:60]}")
+                print(f"{name:24} {threads:7} {mine:10.1f}   PyTorch failed: {str(error).splitlines()[0][:60]}")
                 continue
-            theirs = 4 * d * hq * pairs(sq, skv, documents) / seconds / 1e9
-            print(f"{name:20} {threads:7} {mine:10.1f} {theirs:13.1f} {mine / theirs:6.2f}  {target}", flush=True)
+            theirs = (10 if backward else 4) * d * hq * pairs(sq, skv, documents) / seconds / 1e9
+            print(f"{name:24} {threads:7} {mine:10.1f} {theirs:13.1f} {mine / theirs:6.2f}  {target}", flush=True)
     return 0
 
 
