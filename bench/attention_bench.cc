@@ -2,7 +2,8 @@
 // in attention_shapes.txt; the engine's bits are verified against the definition before anything is
 // timed. NAME/backward is the backward pass alone, given what it needs of the forward pass.
 // Counters (a pair that a query sees counts 4 D floating-point operations, backward 10 D):
-//   GFs           the median of a few runs
+//   GFs           the median of a few runs, of which there were
+//   runs
 //   of_fma_peak   its share of the target's f32 FMA rate, times the threads
 //   of_dot_peak   of the VDPBF16PS rate
 //   of_mixed      forward: of the time that q.k at the VDPBF16PS rate and p.v at the FMA rate would
@@ -131,13 +132,16 @@ double Seconds(Problem& problem, const Shape& s, int threads) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double MedianSeconds(Problem& problem, const Shape& s, int threads) {
+// Of a few runs, ascending.
+std::vector<double> SortedSeconds(Problem& problem, const Shape& s, int threads) {
   std::vector<double> seconds = {Seconds(problem, s, threads)};
   const int runs = seconds[0] > 10 ? 1 : 7;
   while (static_cast<int>(seconds.size()) < runs) seconds.push_back(Seconds(problem, s, threads));
   std::sort(seconds.begin(), seconds.end());
-  return seconds[seconds.size() / 2];
+  return seconds;
 }
+
+double MedianSeconds(const std::vector<double>& sorted) { return sorted[sorted.size() / 2]; }
 
 // A small relative of the problem: the same recipe, dtype, target and kind of mask.
 void VerifyBits(Shape s) {
@@ -164,16 +168,18 @@ void Run(benchmark::State& state, const Shape& s, int threads) {
   VerifyBits(s);
   Problem problem(s);
   const int64_t target = s.target == "-" ? 0 : simd::TargetFromName(s.target);
-  double seconds = 0;
+  std::vector<double> runs;
   const double peak_mb = bench::PeakGrowthMB([&] { Seconds(problem, s, threads); });
   for (auto _ : state) {
-    seconds = MedianSeconds(problem, s, threads);
-    state.SetIterationTime(seconds);
+    runs = SortedSeconds(problem, s, threads);
+    state.SetIterationTime(MedianSeconds(runs));
   }
+  const double seconds = MedianSeconds(runs);
   const double gfs = problem.Flops() / seconds / 1e9;
   const double fma = threads * bench::FmaPeakGFs(target), dot = threads * bench::DotPeakGFs();
   state.SetLabel(simd::RunningTarget(target));
   state.counters["GFs"] = gfs;
+  state.counters["runs"] = static_cast<double>(runs.size());
   state.counters["peak_MB"] = peak_mb;
   state.counters["of_fma_peak"] = gfs / fma;
   if (dot > 0) {
@@ -185,7 +191,8 @@ void Run(benchmark::State& state, const Shape& s, int threads) {
     causal.Sq = causal.Skv = s.Skv / s.documents;
     causal.documents = 0;
     Problem short_problem(causal);
-    const double rate = short_problem.Flops() / MedianSeconds(short_problem, causal, threads) / 1e9;
+    const double rate =
+        short_problem.Flops() / MedianSeconds(SortedSeconds(short_problem, causal, threads)) / 1e9;
     state.counters["of_causal"] = gfs / rate;
   }
   if (s.Decode()) {
