@@ -40,14 +40,19 @@ Score ScoreOf(const IntervalProblem& p, const Contract& contract, int64_t b, int
   const AttentionProblem& problem = p.problem;
   const int64_t D = problem.shape.D, key_head = problem.shape.KeyHead(h);
   const double term = TermsOf(contract, D, 1, 1).score, scale = problem.softmax_scale;
-  double s = 0, size = 0;
+  // The kernel's own q' and k' are within `off` of these: |q'k' - qk| is at most `moved`, and what
+  // it rounds is as large as |q'||k'|.
+  double s = 0, size = 0, moved = 0;
   for (int64_t d = 0; d < D; ++d) {
     const double q = problem.q.At(b, i, h, d), k = problem.k.At(b, j, key_head, d);
+    const double q_off = DeviationAt(p.q_deviation, b, i, h, d) + Lost(q);
+    const double k_off = DeviationAt(p.k_deviation, b, j, key_head, d) + Lost(k);
+    const double k_most = std::fabs(k) + k_off;
     s += q * k;
-    size += Magnitude(q, DeviationAt(p.q_deviation, b, i, h, d), term) *
-            Magnitude(k, DeviationAt(p.k_deviation, b, j, key_head, d), term);
+    size += (std::fabs(q) + q_off) * k_most;
+    moved += std::fabs(q) * k_off + q_off * k_most;
   }
-  return {s * scale, term * scale * size, size * std::max(1.0, 2 * scale)};
+  return {s * scale, scale * (term * size + moved), size * std::max(1.0, 2 * scale)};
 }
 
 ScoreRow ScoresOf(const IntervalProblem& p, const Contract& contract, int64_t b, int64_t h,
