@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cstdlib>
+
 #include "lib/file/capture.h"
 #include "lib/file/report.h"
 #include "lib/file/write_file.h"
@@ -50,6 +52,9 @@ void PrintOutput(const OutputVerdict& output, Layout layout) {
              c.within, Percent(c.within, n), c.outside, Percent(c.outside, n));
   if (c.nonfinite_mismatch > 0) fmt::print("   non-finite mismatch {}", c.nonfinite_mismatch);
   if (c.undetermined > 0) fmt::print("   undetermined {}", c.undetermined);
+  if (c.pinned > 0) {
+    fmt::print("\n  one admissible number for {} elements ({})", c.pinned, Percent(c.pinned, n));
+  }
   fmt::print(
       "\n  largest error {:.4g} ulp, worst share of the bound {:.4g}, bias {:+.3g} of the bound "
       "({:+.1f} sigma)\n",
@@ -61,6 +66,16 @@ void PrintOutput(const OutputVerdict& output, Layout layout) {
     const std::string index = fmt::format("[{}]", fmt::join(CaptureIndex(e.index, layout), ", "));
     fmt::print("  {:>24} {:>15.8g} {:>15.8g} {:>15.8g} {:>15.8g} {:>9.3g}\n", index, e.got,
                e.interval.want, e.interval.low, e.interval.high, e.share);
+  }
+}
+
+void PrintFrequencies(const std::vector<FrequencyChoice>& choices) {
+  if (choices.empty()) return;
+  fmt::print("\ninverse frequencies that are not the recipe's, as its rotation shows:\n");
+  for (const FrequencyChoice& choice : choices) {
+    fmt::print("  {}: {} ulp {} the recipe's; it shows from position {} on\n",
+               choice.pair < 0 ? "ratio of all pairs" : fmt::format("pair {}", choice.pair),
+               std::abs(choice.ulp), choice.ulp > 0 ? "above" : "below", choice.from_position);
   }
 }
 
@@ -77,6 +92,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
   for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
+  PrintFrequencies(verdict.inverse_frequencies);
   if (!verdict.not_judged.empty())
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
 }

@@ -8,75 +8,13 @@
 #include <limits>
 
 #include "lib/exact/attention_interval.h"
-#include "lib/exact/rope_interval.h"
 #include "tools/compute.h"
 #include "tools/judge_gradients.h"
+#include "tools/judge_rope.h"
 #include "tools/judge_rows.h"
 
 namespace bitanchor::tools {
 namespace {
-
-constexpr int64_t kTokensPerTask = 64;
-
-// One of q and k through RoPE as the contract sees it: what attention shall start from, how far a
-// conforming kernel may be from it, and how the kernel's own rotation stands.
-struct RotatedInput {
-  OwnedTensor centre, deviation;  // F32; empty where the kernel's rotation is in the capture
-  TensorView start;
-};
-
-RotatedInput RotateInput(const Capture& capture, const Contract& contract, const TensorView& in,
-                         const std::vector<int64_t>& positions, const TensorView& answer,
-                         const std::string& name, const simd::EngineOptions& options,
-                         Verdict& verdict) {
-  const RopeConfig& config = *capture.problem.rope;
-  const exact::RopeIntervals intervals(config, *FindRopeRecipe(config.recipe), in.dtype,
-                                       contract.libm_ulp);
-  const auto [B, S, H, D] = in.shape;
-  RotatedInput out;
-  out.start = answer;
-  if (!answer) {
-    out.centre = OwnedTensor(DType::kF32, in.shape, Layout::kBSHD);
-    out.deviation = OwnedTensor(DType::kF32, in.shape, Layout::kBSHD);
-    out.start = out.centre.view;
-  }
-  const int64_t tokens = B * S;
-  const auto census =
-      Judged<1>(options, (tokens + kTokensPerTask - 1) / kTokensPerTask,
-                {Census(answer ? answer.dtype : in.dtype)},
-                [&, S = S, H = H, D = D](int64_t task, std::array<Census, 1>& mine) {
-                  std::vector<Interval> token_intervals;
-                  std::vector<float> got(D);
-                  for (int64_t n = task * kTokensPerTask;
-                       n < std::min(tokens, (task + 1) * kTokensPerTask); ++n) {
-                    const int64_t b = n / S, s = n % S;
-                    intervals.Token(in, b, s, positions[n], token_intervals);
-                    for (int64_t h = 0; h < H; ++h) {
-                      const Interval* row = &token_intervals[h * D];
-                      if (answer) {
-                        for (int64_t d = 0; d < D; ++d) got[d] = answer.At(b, s, h, d);
-                        mine[0].AddRow({b, s, h, 0}, got.data(), row, D);
-                        continue;
-                      }
-                      for (int64_t d = 0; d < D; ++d) {
-                        const float want = static_cast<float>(row[d].want);
-                        const float off = row[d].low > row[d].high
-                                              ? std::numeric_limits<float>::infinity()
-                                              : std::max(row[d].high - want, want - row[d].low);
-                        const float deviation = std::isnan(off) ? 0 : off;
-                        std::memcpy(out.centre.view.Row(b, s, h) + 4 * d, &want, 4);
-                        std::memcpy(out.deviation.view.Row(b, s, h) + 4 * d, &deviation, 4);
-                      }
-                    }
-                  }
-                });
-  if (answer) {
-    verdict.outputs.push_back({name, census[0]});
-  } else {
-    verdict.not_judged.push_back(name + " (not in the capture)");
-  }
-  return out;
-}
 
 void WidenForConversion(const LseSpec& spec, Interval& interval) {
   if (!std::isfinite(interval.want)) return;
@@ -181,16 +119,13 @@ Verdict JudgeByContract(const Capture& capture, const Contract& contract,
   Verdict verdict{"contract", std::string(contract.name), {}, {}};
   IntervalProblem problem{
       capture.problem, {}, {}, capture.o ? capture.o.dtype : capture.problem.dtype};
-  RotatedInput q, k;
+  RotatedInputs rotated;
   if (capture.problem.rope) {
-    q = RotateInput(capture, contract, capture.problem.q, capture.problem.q_positions,
-                    capture.q_rope, "q_rope", options, verdict);
-    k = RotateInput(capture, contract, capture.problem.k, capture.problem.k_positions,
-                    capture.k_rope, "k_rope", options, verdict);
-    problem.problem.q = q.start;
-    problem.problem.k = k.start;
-    problem.q_deviation = q.deviation.view;
-    problem.k_deviation = k.deviation.view;
+    rotated = JudgeRope(capture, contract, options, verdict);
+    problem.problem.q = rotated.q.start;
+    problem.problem.k = rotated.k.start;
+    problem.q_deviation = rotated.q.deviation.view;
+    problem.k_deviation = rotated.k.deviation.view;
     problem.problem.rope.reset();
   }
   if (capture.o || capture.lse)

@@ -20,7 +20,8 @@ class TurnBack {
     if (!capture.problem.rope) return;
     const RopeConfig& config = *capture.problem.rope;
     intervals_ = std::make_unique<exact::RopeIntervals>(config, *FindRopeRecipe(config.recipe),
-                                                        capture.problem.dtype, contract.libm_ulp);
+                                                        capture.problem.dtype, contract.libm_ulp,
+                                                        exact::FrequencyFreedom(config));
   }
 
   void Row(int64_t b, int64_t s, Interval* row) const {

@@ -53,14 +53,32 @@ Interval Negated(const Interval& x) { return {-x.want, -x.high, -x.low}; }
 
 }  // namespace
 
+PairOfDimensions PairDimensions(const RopeConfig& config, int64_t i) {
+  if (config.pairing == RopePairing::kInterleaved) return {2 * i, 2 * i + 1};
+  return {i, i + config.rotary_dim / 2};
+}
+
+std::vector<std::vector<int>> FrequencyFreedom(const RopeConfig& config) {
+  if (!config.inv_freq.empty() || !config.cos.empty()) return {{}};
+  std::vector<std::vector<int>> choices;
+  for (const int ulp : kFrequencyUlps) {
+    choices.emplace_back(static_cast<size_t>(config.rotary_dim / 2), ulp);
+  }
+  return choices;
+}
+
 RopeIntervals::RopeIntervals(const RopeConfig& config, const RopeRecipe& recipe, DType F,
-                             double libm_ulp)
+                             double libm_ulp, const std::vector<std::vector<int>>& choices)
     : config_(config),
       recipe_(recipe),
       F_(F),
       libm_ulp_(libm_ulp),
-      operands_(AngleOperands(config, recipe, F)),
-      factor_(AttentionFactor(config)) {}
+      factor_(AttentionFactor(config)) {
+  if (!config.cos.empty()) return;
+  for (const std::vector<int>& ulps : choices) {
+    operands_.push_back(AngleOperands(config, recipe, F, ulps));
+  }
+}
 
 // What a libm may return where the correctly rounded result is `rounded`: the true value is within
 // half an ulp of that.
@@ -74,6 +92,13 @@ RopeIntervals::Range RopeIntervals::Libm(float rounded) const {
           RoundTo(table, high * factor_)};
 }
 
+// Infinite angles, f16's, make NaN: the range of another choice says nothing then, nor does theirs
+// of it.
+RopeIntervals::Range RopeIntervals::Hull(const Range& one, const Range& other) {
+  if (std::isnan(other.want)) return one;
+  return {one.want, std::min(one.low, other.low), std::max(one.high, other.high)};
+}
+
 RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) const {
   if (!config_.cos.empty()) {
     const int64_t at = position * (config_.rotary_dim / 2) + i;
@@ -81,14 +106,26 @@ RopeIntervals::TableEntry RopeIntervals::Entry(int64_t position, int64_t i) cons
     const float c = RoundTo(table, config_.cos[at]), s = RoundTo(table, config_.sin[at]);
     return {{c, c, c}, {s, s, s}};
   }
-  const float angle = Angle(recipe_, F_, position, operands_[i], i);
+  TableEntry entry = Computed(operands_.front(), position, i);
+  for (size_t n = 1; n < operands_.size(); ++n) {
+    if (operands_[n][i] == operands_.front()[i]) continue;
+    const TableEntry other = Computed(operands_[n], position, i);
+    entry.c = Hull(entry.c, other.c);
+    entry.s = Hull(entry.s, other.s);
+  }
+  return entry;
+}
+
+RopeIntervals::TableEntry RopeIntervals::Computed(const std::vector<float>& operands,
+                                                  int64_t position, int64_t i) const {
+  const float angle = Angle(recipe_, F_, position, operands[i], i);
   return {Libm(number::Cos(angle)), Libm(number::Sin(angle))};
 }
 
 // y1 = x1 c - x2 s, y2 = x2 c + x1 s. Every rounding is monotone, so the ends of c and s give the
 // ends of y.
-void RopeIntervals::Pair(float x1, float x2, const TableEntry& t, Interval& y1,
-                         Interval& y2) const {
+void RopeIntervals::Rotated(float x1, float x2, const TableEntry& t, Interval& y1,
+                            Interval& y2) const {
   // Operand order: x1's product comes first, as kF32FmaX1 fuses it.
   const bool x1_fused = recipe_.apply == RopeApply::kF32FmaX1;
   const Fusing own = x1_fused ? Fusing::kFirst : Fusing::kNone;
@@ -145,10 +182,8 @@ Interval RopeIntervals::Turned(const Interval& x1, const Range& c, const Interva
 void RopeIntervals::Gradient(const Interval* rotated, int64_t head_dim, int64_t position,
                              Interval* out) const {
   const FloatEnvironment environment;
-  const int64_t half = config_.rotary_dim / 2;
-  const bool interleaved = config_.pairing == RopePairing::kInterleaved;
-  for (int64_t i = 0; i < half; ++i) {
-    const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
+  for (int64_t i = 0; i < config_.rotary_dim / 2; ++i) {
+    const auto [d1, d2] = PairDimensions(config_, i);
     const Interval dy1 = rotated[d1], dy2 = rotated[d2];
     if (std::isnan(dy1.low) || std::isnan(dy2.low)) {
       out[d1] = out[d2] = kNaNInterval;
@@ -167,17 +202,28 @@ void RopeIntervals::Gradient(const Interval* rotated, int64_t head_dim, int64_t 
   }
 }
 
+void RopeIntervals::Pair(const TensorView& in, int64_t b, int64_t s, int64_t position, int64_t i,
+                         std::vector<PairIntervals>& out) const {
+  const TableEntry entry = Entry(position, i);
+  const auto [d1, d2] = PairDimensions(config_, i);
+  out.resize(in.shape[2]);
+  for (int64_t h = 0; h < in.shape[2]; ++h) {
+    Rotated(in.At(b, s, h, d1), in.At(b, s, h, d2), entry, out[h].y1, out[h].y2);
+  }
+}
+
 void RopeIntervals::Token(const TensorView& in, int64_t b, int64_t s, int64_t position,
                           std::vector<Interval>& out) const {
   const FloatEnvironment environment;
-  const int64_t H = in.shape[2], D = in.shape[3], half = config_.rotary_dim / 2;
-  const bool interleaved = config_.pairing == RopePairing::kInterleaved;
+  const int64_t H = in.shape[2], D = in.shape[3];
   out.resize(H * D);
-  for (int64_t i = 0; i < half; ++i) {
-    const TableEntry entry = Entry(position, i);
-    const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
+  std::vector<PairIntervals> heads;
+  for (int64_t i = 0; i < config_.rotary_dim / 2; ++i) {
+    Pair(in, b, s, position, i, heads);
+    const auto [d1, d2] = PairDimensions(config_, i);
     for (int64_t h = 0; h < H; ++h) {
-      Pair(in.At(b, s, h, d1), in.At(b, s, h, d2), entry, out[h * D + d1], out[h * D + d2]);
+      out[h * D + d1] = heads[h].y1;
+      out[h * D + d2] = heads[h].y2;
     }
   }
   for (int64_t d = config_.rotary_dim; d < D; ++d) {

@@ -56,11 +56,18 @@ Json OutputJson(const OutputVerdict& output, Layout layout) {
           {"outside", census.outside},
           {"nonfinite_mismatch", census.nonfinite_mismatch},
           {"undetermined", census.undetermined},
+          {"pinned", census.pinned},
           {"max_ulp", Number(census.max_ulp)},
           {"worst_share_of_bound", Number(census.max_share)},
           {"bias", Number(census.Bias())},
           {"bias_sigma", Number(census.BiasSigma())},
           {"worst", worst}};
+}
+
+Json FrequencyJson(const FrequencyChoice& choice) {
+  return {{"pair", choice.pair < 0 ? Json(nullptr) : Json(choice.pair)},
+          {"ulp", choice.ulp},
+          {"from_position", choice.from_position}};
 }
 
 }  // namespace
@@ -78,6 +85,10 @@ std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, 
                        const std::string& kernel, const std::vector<std::string>& defaults) {
   Json outputs = Json::array();
   for (const OutputVerdict& output : verdict.outputs) outputs.push_back(OutputJson(output, layout));
+  Json frequencies = Json::array();
+  for (const FrequencyChoice& choice : verdict.inverse_frequencies) {
+    frequencies.push_back(FrequencyJson(choice));
+  }
   const Json json = {{"schema", 1},
                      {"verdict", Name(verdict.Result())},
                      {"first_out", verdict.FirstOut()},
@@ -85,6 +96,7 @@ std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, 
                      {"problem", ProblemJson(problem, layout, kernel)},
                      {"defaults", defaults},
                      {"outputs", outputs},
+                     {"inverse_frequencies", frequencies},
                      {"not_judged", verdict.not_judged}};
   return json.dump(2, ' ', true) + "\n";
 }

@@ -2,6 +2,7 @@
 #ifndef BITANCHOR_LIB_RECIPE_INTERVAL_H_
 #define BITANCHOR_LIB_RECIPE_INTERVAL_H_
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -27,6 +28,13 @@ inline constexpr Interval kUndeterminedInterval = {std::numeric_limits<double>::
 inline constexpr Interval kNaNInterval = {std::numeric_limits<double>::quiet_NaN(),
                                           std::numeric_limits<float>::quiet_NaN(),
                                           std::numeric_limits<float>::quiet_NaN()};
+
+// Whether an answer is admissible, or nothing decides.
+inline bool Admits(const Interval& interval, float got) {
+  if (std::isnan(interval.low)) return std::isnan(got);
+  if (interval.low > interval.high) return true;
+  return interval.low <= got && got <= interval.high;
+}
 
 // What the intervals of attention are made from. q and k of `problem` are the centre (already
 // rotated); how far each element may be from it, where the rotation itself was the kernel's: F32

@@ -7,6 +7,7 @@
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
 #include "lib/number/format.h"
+#include "lib/number/ulp.h"
 #include "lib/tensor/tensor_view.h"
 
 namespace bitanchor {
@@ -265,7 +266,8 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
   return inv_freq;
 }
 
-std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F) {
+std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F,
+                                 std::span<const int> ulps) {
   const FloatEnvironment environment;
   const int64_t R = config.rotary_dim;
   const float theta = static_cast<float>(config.rope_theta);
@@ -286,6 +288,11 @@ std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& rec
       assert(TakesRopeType(recipe, config.type) && config.inv_freq.empty());
       operands.assign(R / 2, Ratio(theta, R));
       break;
+  }
+  assert(ulps.empty() || ulps.size() == operands.size());
+  for (size_t i = 0; i < ulps.size(); ++i) {
+    for (int n = 0; n < ulps[i]; ++n) operands[i] = NextUp(operands[i]);
+    for (int n = 0; n > ulps[i]; --n) operands[i] = NextDown(operands[i]);
   }
   for (float& x : operands) x = RoundTo(FormatOf(recipe.operands, F), x);
   return operands;

@@ -83,8 +83,11 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, const RopeRecipe
 float AttentionFactor(const RopeConfig& config);
 
 // What the recipe's rule takes beside the position, one a pair: inverse frequencies, timescales or
-// the ratio of neighbours, rounded as its operands are; F is q's dtype.
-std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F);
+// the ratio of neighbours, rounded as its operands are; F is q's dtype. ulps: empty, or how many
+// f32 numbers above the recipe's each one is taken before that rounding (of a recipe that iterates,
+// all the same).
+std::vector<float> AngleOperands(const RopeConfig& config, const RopeRecipe& recipe, DType F,
+                                 std::span<const int> ulps = {});
 
 // The angle of pair i at a position, `operand` being AngleOperands' number i. Needs round to
 // nearest without flushing.

@@ -41,7 +41,7 @@ Standing Census::Judge(float got, const Interval& interval) const {
   if (interval.low > interval.high) return Standing::kUndetermined;
   if (std::isnan(got)) return Standing::kNonfiniteMismatch;
   if (SameBits(got, RoundTo(dtype_, interval.want))) return Standing::kExact;
-  if (interval.low <= got && got <= interval.high) return Standing::kWithin;
+  if (Admits(interval, got)) return Standing::kWithin;
   const bool infinite = std::isinf(got) || std::isinf(interval.want);
   return infinite ? Standing::kNonfiniteMismatch : Standing::kOutside;
 }
@@ -58,6 +58,7 @@ void Census::AddRow(const ElementIndex& first, const float* got, const Interval*
     outside += standing == Standing::kOutside;
     nonfinite_mismatch += standing == Standing::kNonfiniteMismatch;
     undetermined += standing == Standing::kUndetermined;
+    pinned += interval.low == interval.high;
     if (standing == Standing::kUndetermined) continue;
 
     double share = standing == Standing::kNonfiniteMismatch ? kInf : 0;
@@ -94,6 +95,7 @@ void Census::Merge(const Census& other) {
   outside += other.outside;
   nonfinite_mismatch += other.nonfinite_mismatch;
   undetermined += other.undetermined;
+  pinned += other.pinned;
   max_ulp = std::max(max_ulp, other.max_ulp);
   max_share = std::max(max_share, other.max_share);
   for (const WorstElement& element : other.worst) Keep(element);

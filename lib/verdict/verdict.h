@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/recipe/frequency_choice.h"
 #include "lib/verdict/census.h"
 
 namespace bitanchor {
@@ -23,6 +24,9 @@ struct Verdict {
   std::vector<OutputVerdict> outputs;
   std::vector<std::string>
       not_judged;  // answers that the capture does not hold, or that this mode cannot judge
+
+  // Contract, with rope: those of the kernel that are not the recipe's, by pair.
+  std::vector<FrequencyChoice> inverse_frequencies = {};
 
   // fail: an element is outside or wrongly (not) finite. inconclusive: nothing failed, and some
   // output has no element that could have. An output without elements cannot pass.

@@ -4,8 +4,9 @@
 Llama, Gemma, GPT-NeoX (a quarter of the head rotated) and OLMo2 on the CPU, in bf16, f16 and f32, with every rope type that
 bitanchor knows, at positions where roundings have gone wrong in the past. With the module's own inverse
 frequencies every element must lie in the set of what a kernel with sin and cos within 2 ulp may give, and nearly every bf16
-one must be the very pattern. With ours (torch's pow differs by an ulp for some) so must nearly every bf16 one at positions
-below 64. Another recipe's answer must not pass.
+one must be the very pattern. With ours (torch's pow differs by an ulp for some) it must pass as well, and the frequencies that
+check names as not ours must be torch's: base 1e6, 128 dimensions, positions to 131,071 and beyond 2^24. Frequencies stated
+that are not the kernel's, three ulp, and another recipe's answer must not pass.
 SKIPPED without torch and transformers.
 """
 
@@ -70,11 +71,20 @@ TYPES = {
         "long_factor": None,
     },
 }
-# Without the module's inverse frequencies, theirs and ours must agree well enough for short sequences.
-SHORT = list(range(64))
+FAR = [p for p in range(130000, 131072, 7)] + [(1 << 24) - 1, 1 << 24, (1 << 24) + 1, (1 << 24) + 3]
 LENGTH = 48  # max_position_embeddings, so that dynamic has something to do
 # Answers that a recipe must refuse: made by the first, claimed to be the second.
 IMPOSTORS = [("hf-llama", "hf-llama-legacy"), ("hf-llama", "hf-olmo2"), ("hf-olmo2", "hf-llama"), ("hf-olmo2", "gpt-neox-te")]
+
+
+def ulps_from_ours(theirs, theta: float, dim: int):
+    """How many f32 numbers torch's inverse frequencies are above RN(1 / RN(pow(theta, RN(2i/R)))). By f64's pow, whose own
+    error would matter once in some ten million."""
+    import numpy as np
+
+    exponents = (np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)).astype(np.float64)
+    ours = np.float32(1) / (np.float64(theta) ** exponents).astype(np.float32)
+    return theirs.view(np.int32) - ours.view(np.int32)
 
 
 def parameters_for(kind: str, share: float) -> dict:
@@ -84,21 +94,25 @@ def parameters_for(kind: str, share: float) -> dict:
     return {name: factors.get(name, value) if value is None else value for name, value in TYPES[kind].items()}
 
 
-def rotated(module: str, prefix: str, share: float, parameters: dict, positions: list[int], q, k):
-    """q and k [1, H, S, D] as the module rotates them, and its inverse frequencies."""
+def rotated(module: str, prefix: str, share: float, parameters: dict, positions: list[int], q, k, ulps=None):
+    """q and k [1, H, S, D] as the module rotates them, and its inverse frequencies, moved by so many ulp."""
     import torch
+    from numpy import spacing
 
     modeling = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
     configuration = importlib.import_module(f"transformers.models.{module}.configuration_{module}")
+    dim = q.shape[-1]
     config = getattr(configuration, f"{prefix}Config")(
-        hidden_size=HEADS * DIM,
+        hidden_size=HEADS * dim,
         num_attention_heads=HEADS,
         max_position_embeddings=LENGTH,
         rope_parameters={**parameters, "partial_rotary_factor": share},
     )
     if hasattr(config, "head_dim"):
-        config.head_dim = DIM
+        config.head_dim = dim
     embedding = getattr(modeling, f"{prefix}RotaryEmbedding")(config)
+    if ulps is not None:
+        embedding.inv_freq += torch.from_numpy(ulps) * torch.from_numpy(spacing(embedding.inv_freq.numpy()))
     cos, sin = embedding(q, torch.tensor([positions]))
     rotary = cos.shape[-1]
     q_turned, k_turned = modeling.apply_rotary_pos_emb(q[..., :rotary], k[..., :rotary], cos, sin)
@@ -134,19 +148,25 @@ def main() -> int:
 
     failures = []
 
-    def judge(made: str, claimed: str, kind: str, dtype, folder: Path, given: bool = True):
+    def judge(made: str, claimed: str, kind: str, dtype, folder: Path, given: bool = True, dim: int = DIM,
+              positions=POSITIONS, made_ulps=None, stated_ulps=None):
+        """What check says, and the module's inverse frequencies. The module's own are moved by made_ulps before it rotates;
+        the capture states them, if it does, moved by stated_ulps."""
         module, prefix, share = MODULES[made]
-        positions = POSITIONS if given else SHORT
         parameters = parameters_for(kind, share)
         generator = torch.Generator().manual_seed(7)
         q, k = (
-            torch.randn(1, HEADS, len(positions), DIM, generator=generator).to(dtype) for _ in "qk"
+            torch.randn(1, HEADS, len(positions), dim, generator=generator).to(dtype) for _ in "qk"
         )
-        q_rope, k_rope, inv_freq, rotary = rotated(module, prefix, share, parameters, positions, q, k)
+        q_rope, k_rope, inv_freq, rotary = rotated(
+            module, prefix, share, parameters, positions, q, k, made_ulps
+        )
+        inv_freq = to_numpy(inv_freq)
+        stated = inv_freq if stated_ulps is None else inv_freq + stated_ulps * np.spacing(inv_freq)
         tensors = {"q": q, "k": k, "v": k, "q_rope": q_rope, "k_rope": k_rope}
         capture = Capture(
             {name: to_numpy(x) for name, x in tensors.items()}
-            | ({"inv_freq": to_numpy(inv_freq)} if given else {})
+            | ({"inv_freq": stated} if given else {})
             | {"position_ids": np.array([positions])},
             {
                 "version": 1,
@@ -162,7 +182,7 @@ def main() -> int:
         )
         path = folder / "capture.safetensors"
         write_capture(path, capture)
-        return check(program, path)
+        return check(program, path), inv_freq
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -174,19 +194,61 @@ def main() -> int:
                     (torch.float32, True),
                     (torch.bfloat16, False),
                 ):
-                    judged = judge(recipe, recipe, kind, dtype, folder, given)
+                    judged, _ = judge(recipe, recipe, kind, dtype, folder, given)
                     outputs = judged.report.get("outputs", [])
                     exact = sum(output["exact"] for output in outputs)
                     share = exact / max(1, judged.elements())
                     enough = share > 0.999 if dtype == torch.bfloat16 else share > 0.8
-                    ok = (judged.passed or not given) and len(outputs) == 2 and enough
+                    ok = judged.passed and len(outputs) == 2 and enough
                     how = "its inverse frequencies" if given else "ours"
                     what = f"{recipe} {kind} {dtype}, {how}: {share:.4%} the very pattern"
                     print(f"{'ok  ' if ok else 'FAIL'} {what}")
                     if not ok:
                         failures.append(f"{what}; {judged.summary()}")
+        far = {"dim": 128, "positions": POSITIONS + FAR}
+        three, none = np.zeros(64, np.float32), np.zeros(64, np.float32)
+        three[1] = 3
+
+        def expect(ok: bool, what: str):
+            print(f"{'ok  ' if ok else 'FAIL'} {what}")
+            if not ok:
+                failures.append(what)
+
+        for dtype in (torch.bfloat16, torch.float16, torch.float32):
+            judged, inv_freq = judge("hf-llama", "hf-llama", "default-1e6", dtype, folder, given=False, **far)
+            ulps = ulps_from_ours(inv_freq, 1e6, 128)
+            named = {f["pair"]: f["ulp"] for f in judged.report["inverse_frequencies"]}
+            where = [f["from_position"] for f in judged.report["inverse_frequencies"]]
+            expect(
+                judged.passed
+                and len(named) > 0
+                and all(ulps[pair] == ulp for pair, ulp in named.items())
+                and all(0 < position <= max(POSITIONS + FAR) for position in where),
+                f"torch's own frequencies, {dtype}: {np.count_nonzero(ulps)} differ, named {named} from {where}",
+            )
+            pinned = sum(output["pinned"] for output in judged.report["outputs"])
+            expect(  # in f32 two ulp of freedom always show
+                pinned == 0 if dtype == torch.float32 else pinned > 0.99 * judged.elements(),
+                f"{dtype}: {pinned} of {judged.elements()} elements have one admissible number",
+            )
+            judged, _ = judge("hf-llama", "hf-llama", "default-1e6", dtype, folder, **far, stated_ulps=three / 3)
+            expect(
+                judged.failed and not judged.report["inverse_frequencies"],
+                f"frequencies stated an ulp off, {dtype}: {judged.wrong()} elements",
+            )
+            judged, _ = judge(
+                "hf-llama", "hf-llama", "default-1e6", dtype, folder, given=False, **far, made_ulps=three - ulps
+            )
+            expect(judged.failed, f"a frequency three ulp off, {dtype}: {judged.wrong()} elements")
+            judged, _ = judge(
+                "hf-llama", "hf-llama", "default-1e6", dtype, folder, given=False, **far, made_ulps=none - ulps
+            )
+            expect(
+                judged.passed and not judged.report["inverse_frequencies"],
+                f"our frequencies, {dtype}: {judged.report['inverse_frequencies']} named",
+            )
         for made, claimed in IMPOSTORS:
-            judged = judge(made, claimed, "default", torch.bfloat16, folder)
+            judged, _ = judge(made, claimed, "default", torch.bfloat16, folder)
             ok = judged.failed and judged.wrong() > 0
             what = f"{made}'s answer is not {claimed}'s: {judged.wrong()} elements"
             print(f"{'ok  ' if ok else 'FAIL'} {what}")
