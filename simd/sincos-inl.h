@@ -27,7 +27,9 @@
 // bits than f32: unless those of y lie within 32 of the half-way pattern 2^28, both ends round to
 // one f32, and that is the answer. (Subnormal results come from subnormal x alone; there y = x, and
 // sin x = x (1 - 2^-250) rounds to x.) Where they do lie there, for 80 of the positive x,
-// lib/number decides. Signs of zero: r is x itself and sin r a product, so sin(-0) = -0.
+// lib/number decides. Signs of zero: k is +0 there, so r is x itself, and sin r is a
+// product: sin(-0) = -0. (By NegMulAdd r would be -0 for both: POWER and z compute it as
+// -(k p - x).)
 //
 // Checked: tests/simd/elementary_test.cc on every target (a dense sample, edges, neighbours of
 // multiples of pi/2, the hardest cases); tests/simd/elementary_exhaustive_test.cc, all 2^32 inputs.
@@ -52,10 +54,10 @@ HWY_INLINE void SinCosKernel(F64 x, F64& sin_x, F64& cos_x) {
   const F64 shifter = hn::Set(d, 0x1.8p52);  // adding it rounds to an integer held in the low bits
   const F64 shifted = hn::MulAdd(x, hn::Set(d, 0x1.45f306dc9c883p-1), shifter);
   const F64 k = hn::Sub(shifted, shifter);
-  F64 r = hn::NegMulAdd(k, hn::Set(d, 0x1.921fbp+0), x);
-  r = hn::NegMulAdd(k, hn::Set(d, 0x1.5110bp-22), r);
-  r = hn::NegMulAdd(k, hn::Set(d, 0x1.184698p-44), r);
-  r = hn::NegMulAdd(k, hn::Set(d, 0x1.3198a2e037073p-69), r);
+  F64 r = hn::MulAdd(k, hn::Set(d, -0x1.921fbp+0), x);
+  r = hn::MulAdd(k, hn::Set(d, -0x1.5110bp-22), r);
+  r = hn::MulAdd(k, hn::Set(d, -0x1.184698p-44), r);
+  r = hn::MulAdd(k, hn::Set(d, -0x1.3198a2e037073p-69), r);
   const F64 z = hn::Mul(r, r);
   F64 s = hn::Set(d, -1.0 / 1307674368000.0);  // -1/15!, then up to -1/3!
   s = hn::MulAdd(s, z, hn::Set(d, 1.0 / 6227020800.0));
