@@ -67,7 +67,8 @@ void Census::AddRow(const ElementIndex& first, const float* got, const Interval*
       const double allowed =
           error > 0 ? interval.high - interval.want : interval.want - interval.low;
       share = std::fabs(error) / std::max(allowed, ulp / 2);
-      max_ulp = std::max(max_ulp, std::fabs(error) / ulp);
+      const double size = std::max<double>(std::fabs(got[e]), std::fabs(interval.want));
+      max_ulp = std::max(max_ulp, std::fabs(error) / Ulp(dtype_, size));
       signed_shares += std::clamp(error > 0 ? share : -share, -16.0, 16.0);
       ++measured;
     }

@@ -47,8 +47,8 @@ class Census {
   bool Failed() const { return outside + nonfinite_mismatch > 0; }
 
   int64_t exact = 0, within = 0, outside = 0, nonfinite_mismatch = 0, undetermined = 0;
-  int64_t pinned = 0;               // of all these, elements with one admissible number
-  double max_ulp = 0;               // largest |got - want| in ulps of the output's format
+  int64_t pinned = 0;  // of all these, elements with one admissible number
+  double max_ulp = 0;  // largest |got - want|, in ulps of the output's format at the larger of both
   double max_share = 0;             // worst share of the bound
   std::vector<WorstElement> worst;  // worst first; ties by index
 
