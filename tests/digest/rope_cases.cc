@@ -2,9 +2,12 @@
 
 #include "tests/digest/cases.h"
 #include "tests/digest/draw.h"
+#include "tests/support/rope_config.h"
 
 namespace bitanchor::digest {
 namespace {
+
+using testing::MakeRopeConfig;
 
 constexpr DType kDTypes[] = {DType::kBF16, DType::kF16, DType::kF32};
 
@@ -42,25 +45,6 @@ void Compute(const RopeConfig& config, const RopeRecipe& recipe, DType dtype, in
   }
 }
 
-RopeConfig Config(const RopeRecipe& recipe, RopeType type, RopePairing pairing, int64_t R) {
-  RopeConfig config;
-  config.recipe = recipe.name;
-  config.type = type;
-  config.pairing = pairing;
-  config.rotary_dim = R;
-  config.rope_theta = type == RopeType::kLlama3 ? 500000 : 10000;
-  config.factor = 8;
-  // Of yarn, longrope and dynamic: positions reach far beyond these.
-  config.max_position_embeddings = 4096;
-  if (type != RopeType::kLlama3) config.original_max_position_embeddings = 4096;
-  config.sequence_length = 131072;
-  for (int64_t i = 0; i < R / 2; ++i) {
-    config.short_factor.push_back(1 + 0.01 * static_cast<double>(i));
-    config.long_factor.push_back(1 + 0.37 * static_cast<double>(i));
-  }
-  return config;
-}
-
 void Add(std::vector<Case>& cases, const std::string& name, const RopeConfig& config,
          const RopeRecipe& recipe, DType dtype, int64_t D,
          RopeDirection direction = RopeDirection::kForward) {
@@ -73,7 +57,7 @@ void Add(std::vector<Case>& cases, const std::string& name, const RopeConfig& co
 // Numbers that a kernel brought itself: frequencies and tables with every bit of f32.
 void AddGiven(std::vector<Case>& cases, const RopeRecipe& recipe, DType dtype) {
   const int64_t half = 12, rows = 1024;
-  RopeConfig config = Config(recipe, RopeType::kDefault, RopePairing::kHalf, 2 * half);
+  RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, RopePairing::kHalf, 2 * half);
   if (TakesInverseFrequencies(recipe)) {
     for (int64_t i = 0; i < half; ++i) {
       config.inv_freq.push_back(
@@ -109,7 +93,7 @@ void AddInverseFrequencies(std::vector<Case>& cases, const RopeRecipe& recipe) {
            if (!TakesRopeType(recipe, type)) continue;
            for (const double theta : {10000.0, 500000.0, 1000000.0, 8000000.0, 1e9}) {
              for (const int64_t R : {2, 34, 64, 96, 128, 256}) {
-               RopeConfig config = Config(recipe, type, recipe.pairing, R);
+               RopeConfig config = MakeRopeConfig(recipe, type, recipe.pairing, R);
                config.rope_theta = theta;
                results.Add(InverseFrequencies(config, recipe));
              }
@@ -145,7 +129,7 @@ void AddRopeCases(std::vector<Case>& cases) {
           Add(cases,
               fmt::format("rope/{}/{}/{}/{}/{}-of-{}", recipe.name, DTypeName(dtype), Name(pairing),
                           Name(type), R, D),
-              Config(recipe, type, pairing, R), recipe, dtype, D);
+              MakeRopeConfig(recipe, type, pairing, R), recipe, dtype, D);
         }
       }
       AddGiven(cases, recipe, dtype);
@@ -156,13 +140,13 @@ void AddRopeCases(std::vector<Case>& cases) {
     for (const RopeType type : {RopeType::kDynamic, RopeType::kYarn, RopeType::kLongrope}) {
       for (const DType dtype : kDTypes) {
         Add(cases, fmt::format("rope/{}/{}/{}", recipe.name, DTypeName(dtype), Name(type)),
-            Config(recipe, type, recipe.pairing, 40), recipe, dtype, 47);
+            MakeRopeConfig(recipe, type, recipe.pairing, 40), recipe, dtype, 47);
       }
     }
   }
   for (const DType dtype : kDTypes) {
     const RopeRecipe& recipe = *FindRopeRecipe("hf-llama");
-    RopeConfig config = Config(recipe, RopeType::kYarn, recipe.pairing, 40);
+    RopeConfig config = MakeRopeConfig(recipe, RopeType::kYarn, recipe.pairing, 40);
     config.truncate = false;
     config.mscale = 0.707;
     config.mscale_all_dim = 1.25;
@@ -173,7 +157,7 @@ void AddRopeCases(std::vector<Case>& cases) {
     if (IsAnotherName(recipe)) continue;
     for (const DType dtype : kDTypes) {
       Add(cases, fmt::format("rope-backward/{}/{}", recipe.name, DTypeName(dtype)),
-          Config(recipe, RopeType::kDefault, recipe.pairing, 40), recipe, dtype, 47,
+          MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 40), recipe, dtype, 47,
           RopeDirection::kBackward);
     }
   }

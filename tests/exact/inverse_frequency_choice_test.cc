@@ -10,6 +10,7 @@
 #include "lib/number/ulp.h"
 #include "lib/scalar/rope.h"
 #include "tests/support/random_problem.h"
+#include "tests/support/rope_config.h"
 
 namespace bitanchor {
 namespace {
@@ -21,14 +22,7 @@ using exact::RotatedTensor;
 constexpr int64_t kTokens = 160, kDim = 64, kPairs = kDim / 2;
 constexpr double kLibmUlp = 2;
 
-RopeConfig ConfigOf(const RopeRecipe& recipe, double theta = 10000) {
-  RopeConfig config;
-  config.recipe = recipe.name;
-  config.pairing = recipe.pairing;
-  config.rope_theta = theta;
-  config.rotary_dim = kDim;
-  return config;
-}
+RopeConfig ConfigOf(const RopeRecipe& recipe) { return testing::MakeRopeConfig(recipe, kDim); }
 
 // A tensor and its rotation by a kernel that this test chooses.
 struct Rotation {

@@ -12,6 +12,7 @@
 #include "lib/recipe/rope_recipe.h"
 #include "lib/scalar/rope.h"
 #include "tests/support/random_problem.h"
+#include "tests/support/rope_config.h"
 
 namespace bitanchor {
 namespace {
@@ -21,12 +22,7 @@ constexpr DType kBF16 = DType::kBF16, kF16 = DType::kF16, kF32 = DType::kF32;
 const RopeRecipe& Recipe(const char* name) { return *FindRopeRecipe(name); }
 
 RopeConfig ConfigOf(const char* recipe, double theta, int64_t R) {
-  RopeConfig config;
-  config.recipe = recipe;
-  config.pairing = Recipe(recipe).pairing;
-  config.rope_theta = theta;
-  config.rotary_dim = R;
-  return config;
+  return testing::MakeRopeConfig(Recipe(recipe), R, theta);
 }
 
 float AngleOf(const RopeConfig& config, DType F, int64_t position, int64_t i) {

@@ -16,10 +16,12 @@
 #include "lib/scalar/rope.h"
 #include "simd/targets.h"
 #include "tests/support/random_problem.h"
+#include "tests/support/rope_config.h"
 
 namespace bitanchor {
 namespace {
 
+using testing::MakeRopeConfig;
 using testing::Values;
 
 struct Input {
@@ -40,21 +42,6 @@ Input MakeInput(DType dtype, const Shape4& shape, Values values, uint64_t seed) 
   return input;
 }
 
-RopeConfig Config(const RopeRecipe& recipe, RopeType type, RopePairing pairing, int64_t R) {
-  RopeConfig config;
-  config.recipe = recipe.name;
-  config.type = type;
-  config.pairing = pairing;
-  config.rotary_dim = R;
-  config.rope_theta = type == RopeType::kLlama3 ? 500000 : 10000;
-  config.factor = 8;
-  config.max_position_embeddings = 4096;
-  config.sequence_length = 131072;
-  config.short_factor.assign(R / 2, 1.5);
-  config.long_factor.assign(R / 2, 3.25);
-  return config;
-}
-
 TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
   int64_t pinned = 0, elements = 0;
   for (const RopeRecipe& recipe : RopeRecipes()) {
@@ -68,7 +55,7 @@ TEST(Rope, EngineEqualsDefinitionAndBothAreInTheSet) {
           const Shape4 shape = {2, 13, 2, 40};
           const Input input = MakeInput(dtype, shape, values, 17);
           const RopeConfig config =
-              Config(recipe, type, pairing, type == RopeType::kLinear ? 34 : 40);
+              MakeRopeConfig(recipe, type, pairing, type == RopeType::kLinear ? 34 : 40);
           std::vector<std::byte> want(input.bytes.size());
           scalar::ApplyRope(config, recipe, input.view, input.positions,
                             DenseView<std::byte>(dtype, want.data(), shape));
@@ -222,7 +209,7 @@ TEST(Rope, EveryDTypeRecipePairingWidthAndLayout) {
                                    {256, 256}}) {
           Case c;
           c.what = "mixed";
-          c.config = Config(recipe, RopeType::kDefault, pairing, R);
+          c.config = MakeRopeConfig(recipe, RopeType::kDefault, pairing, R);
           c.recipe = &recipe;
           c.dtype = dtype;
           c.shape = {2, 5, 3, D};
@@ -268,16 +255,21 @@ TEST(Rope, EveryFormatAtEveryStage) {
             c.what = fmt::format("rule {} formats {} {} {}", static_cast<int>(rule),
                                  static_cast<int>(operands), static_cast<int>(angle),
                                  static_cast<int>(table));
-            c.config = Config(recipe, RopeType::kDefault, recipe.pairing, 34);
+            c.config = MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 34);
             c.recipe = &recipe;
             c.dtype = dtype;
             c.shape = shape;
             c.bytes = MixedBytes(dtype, shape, kAllValues[n++ % 4], 1 << 30, random);
             c.positions = MixedPositions(9, random);
-            if (n % 3 == 0 && TakesInverseFrequencies(recipe)) {  // products below f32's smallest
+            if (n % 3 == 0 && TakesInverseFrequencies(recipe)) {
+              // Angles below f32's normal numbers, seen where x1 is zero: y1 = -x2 angle.
               for (int64_t i = 0; i < 17; ++i) {
+                const float significand = 1 + static_cast<float>(random() % 4096) / 4096;
                 c.config.inv_freq.push_back(
-                    std::ldexp(1.9f, -120 - static_cast<int>(random() % 29)));
+                    std::ldexp(significand, -120 - static_cast<int>(random() % 29)));
+              }
+              for (size_t at = 0; at < c.bytes.size(); at += 2 * DTypeBytes(dtype)) {
+                StoreRounded(dtype, &c.bytes[at], 0.0f);
               }
             }
             ExpectDefinition(c);
@@ -307,8 +299,9 @@ TEST(Rope, GivenTablesAndFrequencies) {
             Case c;
             c.what = tables ? "tables" : "frequencies";
             c.recipe = &recipe;
-            c.config = Config(recipe, RopeType::kDefault,
-                              rare == 20 ? RopePairing::kInterleaved : RopePairing::kHalf, R);
+            c.config =
+                MakeRopeConfig(recipe, RopeType::kDefault,
+                               rare == 20 ? RopePairing::kInterleaved : RopePairing::kHalf, R);
             c.dtype = dtype;
             c.shape = {1, P, 2, 70};
             const auto pick = [&](float usual) {
@@ -341,7 +334,7 @@ TEST(Rope, EveryProductOfBF16Significands) {
     Case c;
     c.what = "products";
     c.recipe = FindRopeRecipe("hf-llama");
-    c.config = Config(*c.recipe, RopeType::kDefault, pairing, 256);
+    c.config = MakeRopeConfig(*c.recipe, RopeType::kDefault, pairing, 256);
     c.dtype = DType::kBF16;
     c.shape = {1, 128, 1, 256};
     for (uint32_t s = 0; s < 128; ++s) {  // position s: cos has significand s, x1 has all of them
@@ -369,7 +362,7 @@ TEST(Rope, EverySignificandOfASum) {
   Case c;
   c.what = "sums";
   c.recipe = FindRopeRecipe("transformer-engine");
-  c.config = Config(*c.recipe, RopeType::kDefault, RopePairing::kHalf, 256);
+  c.config = MakeRopeConfig(*c.recipe, RopeType::kDefault, RopePairing::kHalf, 256);
   c.dtype = DType::kBF16;
   c.shape = {1, kTokens, 1, 256};
   c.config.cos.resize(kTokens * 128);
@@ -396,7 +389,7 @@ TEST(Rope, StreamedResults) {
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
     for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
       const RopeRecipe& recipe = *FindRopeRecipe("hf-llama");
-      const RopeConfig config = Config(recipe, RopeType::kDefault, pairing, 128);
+      const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, pairing, 128);
       const Shape4 shape = {1, dtype == DType::kBF16 ? 2049 : 1025, 32, 128};
       std::vector<std::byte> bytes =
           MixedBytes(dtype, {1, 16, 32, 128}, Values::kNormal, 300, random);
@@ -429,7 +422,7 @@ TEST(Rope, BackwardIsTheRotationBack) {
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
       const Shape4 shape = {2, 21, 3, 72};
       const Input input = MakeInput(dtype, shape, Values::kNormal, 5);
-      const RopeConfig computed = Config(recipe, RopeType::kDefault, recipe.pairing, 64);
+      const RopeConfig computed = MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 64);
       RopeConfig given = computed, turned;
       std::vector<int64_t> positions(input.positions.size());
       for (size_t n = 0; n < positions.size(); ++n) positions[n] = static_cast<int64_t>(n * 5 % 47);
@@ -471,7 +464,7 @@ TEST(Rope, LegacyCollapsesPositionsThatTheCurrentRecipeKeepsApart) {
   input.positions = {8188, 8189, 8190, 8191};
   for (const char* name : {"hf-llama-legacy", "hf-llama"}) {
     const RopeRecipe& recipe = *FindRopeRecipe(name);
-    const RopeConfig config = Config(recipe, RopeType::kDefault, RopePairing::kHalf, 64);
+    const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, RopePairing::kHalf, 64);
     std::vector<std::byte> out(input.bytes.size());
     scalar::ApplyRope(config, recipe, input.view, input.positions,
                       DenseView<std::byte>(DType::kBF16, out.data(), shape));
@@ -489,7 +482,7 @@ TEST(Rope, TF32PositionsAreExactOnlyTo2048) {
   }
   EXPECT_EQ(Angle(recipe, DType::kBF16, 2049, 1.0f, 0), 2048);
   EXPECT_EQ(Angle(recipe, DType::kBF16, 2051, 1.0f, 0), 2052);
-  const RopeConfig config = Config(recipe, RopeType::kDefault, recipe.pairing, 64);
+  const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 64);
   for (const float frequency : AngleOperands(config, recipe, DType::kBF16)) {
     EXPECT_EQ(std::bit_cast<uint32_t>(frequency) & 0x1FFF, 0u);
   }
@@ -498,7 +491,7 @@ TEST(Rope, TF32PositionsAreExactOnlyTo2048) {
 // ggml's rule, in C as ggml has it: theta *= theta_scale from one pair to the next.
 TEST(Rope, GgmlIteratesItsAngles) {
   const RopeRecipe& recipe = *FindRopeRecipe("ggml-cpu");
-  const RopeConfig config = Config(recipe, RopeType::kDefault, recipe.pairing, 128);
+  const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 128);
   const std::vector<float> operands = AngleOperands(config, recipe, DType::kF32);
   const float theta_scale = static_cast<float>(std::pow(10000.0, static_cast<double>(-2.0f / 128)));
   int64_t differ = 0;
@@ -518,7 +511,7 @@ TEST(Rope, TheSetHoldsOtherLibmsAndRefusesFaults) {
   const RopeRecipe& recipe = *FindRopeRecipe("meta-llama");
   const Shape4 shape = {1, 30, 1, 64};
   const Input input = MakeInput(DType::kBF16, shape, Values::kNormal, 3);
-  RopeConfig config = Config(recipe, RopeType::kDefault, RopePairing::kInterleaved, 64);
+  RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, RopePairing::kInterleaved, 64);
   const exact::RopeIntervals intervals(config, recipe, DType::kBF16, 2);
   const std::vector<float> inv_freq = InverseFrequencies(config, recipe);
   int64_t outside_other_pairing = 0;
