@@ -8,7 +8,6 @@
 #endif
 
 #include <algorithm>
-#include <cmath>
 
 #include "lib/problem/attention_problem.h"
 #include "simd/convert-inl.h"
@@ -41,20 +40,16 @@ struct RopeTable {
   HWY_ALIGN float iterated[kMaxSlots];  // where the rule is to iterate: angles of this position
   size_t pair[kMaxSlots];
   size_t slots;           // [whole blocks]; those past the last pair repeat it
-  bool scalar_angles;     // some product of an inverse frequency may need more than f32
   bool ordinary = false;  // bf16: every |c| and |s| lies in [2^-32, 2^4)
 
   explicit RopeTable(const RopePlan& plan) {
     const size_t block = 2 * hn::Lanes(F32Tag()), half = plan.Half();
     slots = (half + block - 1) / block * block;
-    scalar_angles = false;
     for (size_t slot = 0; slot < slots; ++slot) {
       const size_t in_block =
           PairInSlot(DTypeBytes(plan.in.dtype), plan.Interleaved(), slot % block);
       pair[slot] = std::min(slot / block * block + in_block, half - 1);
       operand[slot] = plan.config.cos.empty() ? plan.operands[pair[slot]] : 0.0f;
-      scalar_angles |= (plan.operand == StageFormat::kBF16 || plan.operand == StageFormat::kTF32) &&
-                       std::fabs(operand[slot]) < 0x1p-100f;
     }
   }
 };
@@ -77,7 +72,8 @@ HWY_NOINLINE inline void IterateAngles(const RopePlan& plan, float p, RopeTable&
 }
 
 // The angle's rule in f32, then its format. The product of two bf16, tf32 or f16 values is exact in
-// f32, unless it reaches below f32's smallest: |p| >= 1, so only small frequencies can do that.
+// f32, also below its normal numbers: positions are integers, so that the product is a multiple of
+// the frequency's last place, 2^-136 or more.
 HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size_t slot) {
   const F32Tag d;
   if (plan.recipe.rule == AngleRule::kIterated) {
@@ -87,12 +83,7 @@ HWY_INLINE F32 Angle(const RopePlan& plan, const RopeTable& table, float p, size
   if (plan.recipe.rule == AngleRule::kDivision) {
     return RoundStage(plan.angle, hn::Div(position, operand));
   }
-  if (HWY_LIKELY(!table.scalar_angles)) return RoundStage(plan.angle, hn::Mul(position, operand));
-  HWY_ALIGN float angle[kMaxLanes];
-  for (size_t i = 0; i < hn::Lanes(d); ++i) {
-    angle[i] = RoundTo(plan.angle, static_cast<double>(p) * table.operand[slot + i]);
-  }
-  return hn::Load(d, angle);
+  return RoundStage(plan.angle, hn::Mul(position, operand));
 }
 
 HWY_NOINLINE inline void FillTable(const RopePlan& plan, int64_t position, RopeTable& table) {
