@@ -5,7 +5,7 @@
 // Comparisons with a NaN are ordered (false), and Ne is not used on floating point: Highway's
 // differs by ISA there. Not here on purpose: sums across lanes, approximate reciprocals, hardware
 // bf16 conversions (they flush subnormals), Highway's contrib math, Max/Min (NaN and zero handling
-// differ by ISA).
+// differ by ISA), NegMulAdd where a zero's sign matters (POWER and z compute -(a b - c)).
 
 #if defined(BITANCHOR_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITANCHOR_SIMD_LANES_INL_H_
@@ -71,7 +71,14 @@ HWY_INLINE hn::Vec<F32Half> RoundToF32(F64 v) {
 HWY_INLINE hn::Vec<F32Half> RoundToF32(F64 v) { return hn::DemoteTo(F32Half(), v); }
 #endif
 
-#if HWY_NATIVE_FMA
+#if HWY_NATIVE_FMA && HWY_ARCH_PPC && HWY_COMPILER_GCC_ACTUAL
+// For MulAdd g++ 12 takes AltiVec's vmaddfp where registers suit it better, which flushes subnormals
+// and gives other zeros.
+HWY_INLINE F32 Fma(F32 a, F32 b, F32 c) {
+  asm("xvmaddasp %x0, %x1, %x2" : "+wa"(c.raw) : "wa"(a.raw), "wa"(b.raw));
+  return c;
+}
+#elif HWY_NATIVE_FMA
 HWY_INLINE F32 Fma(F32 a, F32 b, F32 c) { return hn::MulAdd(a, b, c); }
 #else
 // fma without the instruction: the product of two f32 is exact in f64; the sum with c is rounded to
