@@ -22,10 +22,9 @@ bool SameSet(const Interval& a, const Interval& b) {
 InverseFrequencySearch::InverseFrequencySearch(const RopeConfig& config, const RopeRecipe& recipe,
                                                double libm_ulp, std::vector<RotatedTensor> tensors)
     : config_(config), recipe_(recipe), tensors_(std::move(tensors)) {
-  const size_t pairs = static_cast<size_t>(config.rotary_dim / 2);
-  for (const int ulp : kFrequencyUlps) {
+  for (const std::vector<int>& ulps : FrequencyFreedom(config)) {
     intervals_.emplace_back(config, recipe, tensors_.front().in.dtype, libm_ulp,
-                            std::vector<std::vector<int>>{std::vector<int>(pairs, ulp)});
+                            std::vector<std::vector<int>>{ulps});
   }
 }
 
@@ -87,7 +86,7 @@ int64_t InverseFrequencySearch::FirstDifference(const RopeIntervals& one,
 std::optional<FrequencyChoice> InverseFrequencySearch::Choose(int64_t group) const {
   const FloatEnvironment environment;
   if (Explains(intervals_.front(), group)) return std::nullopt;
-  for (size_t n = 1; n < kFrequencyUlps.size(); ++n) {
+  for (size_t n = 1; n < intervals_.size(); ++n) {
     if (!Explains(intervals_[n], group)) continue;
     return FrequencyChoice{recipe_.rule == AngleRule::kIterated ? -1 : group, kFrequencyUlps[n],
                            FirstDifference(intervals_.front(), intervals_[n], group)};

@@ -46,7 +46,7 @@ class InverseFrequencySearch {
   const RopeConfig& config_;
   const RopeRecipe& recipe_;
   std::vector<RotatedTensor> tensors_;
-  std::vector<RopeIntervals> intervals_;  // one for each of kFrequencyUlps
+  std::vector<RopeIntervals> intervals_;  // one for each choice of FrequencyFreedom
 };
 
 // How far each pair's number is from the recipe's [R/2], as RopeIntervals takes it.

@@ -53,11 +53,6 @@ Interval Negated(const Interval& x) { return {-x.want, -x.high, -x.low}; }
 
 }  // namespace
 
-PairOfDimensions PairDimensions(const RopeConfig& config, int64_t i) {
-  if (config.pairing == RopePairing::kInterleaved) return {2 * i, 2 * i + 1};
-  return {i, i + config.rotary_dim / 2};
-}
-
 std::vector<std::vector<int>> FrequencyFreedom(const RopeConfig& config) {
   if (!config.inv_freq.empty() || !config.cos.empty()) return {{}};
   std::vector<std::vector<int>> choices;

@@ -20,12 +20,6 @@ struct PairIntervals {
   Interval y1, y2;
 };
 
-// Dimensions (d1, d2) of pair i.
-struct PairOfDimensions {
-  int64_t d1, d2;
-};
-PairOfDimensions PairDimensions(const RopeConfig& config, int64_t i);
-
 // What a kernel's inverse frequencies may be where its rotation does not show them, each choice as
 // AngleOperands takes it: kFrequencyUlps, the same for all pairs (a pair sees its own number only);
 // the recipe's alone where the config gives frequencies or tables.

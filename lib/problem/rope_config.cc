@@ -24,4 +24,9 @@ std::string_view Name(RopeType type) {
   return "";
 }
 
+PairOfDimensions PairDimensions(const RopeConfig& config, int64_t i) {
+  if (config.pairing == RopePairing::kInterleaved) return {2 * i, 2 * i + 1};
+  return {i, i + config.rotary_dim / 2};
+}
+
 }  // namespace bitanchor

@@ -48,6 +48,12 @@ struct RopeConfig {
   std::vector<float> cos, sin;  // [P, R/2]; both or neither; every position must be < P
 };
 
+// The dimensions of pair i.
+struct PairOfDimensions {
+  int64_t d1, d2;
+};
+PairOfDimensions PairDimensions(const RopeConfig& config, int64_t i);
+
 }  // namespace bitanchor
 
 #endif  // BITANCHOR_LIB_PROBLEM_ROPE_CONFIG_H_

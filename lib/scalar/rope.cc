@@ -58,13 +58,12 @@ void ApplyRope(const RopeConfig& config, const RopeRecipe& recipe, const TensorV
   const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(F));
   const std::vector<float> operands = AngleOperands(config, recipe, F);
   const float factor = AttentionFactor(config);
-  const bool interleaved = config.pairing == RopePairing::kInterleaved;
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t s = 0; s < S; ++s) {
       for (int64_t i = 0; i < half; ++i) {
         CosSin table = Table(config, recipe, F, operands, factor, positions[b * S + s], i);
         if (direction == RopeDirection::kBackward) table.s = -table.s;
-        const int64_t d1 = interleaved ? 2 * i : i, d2 = interleaved ? 2 * i + 1 : i + half;
+        const auto [d1, d2] = PairDimensions(config, i);
         for (int64_t h = 0; h < H; ++h) {
           const Pair y = Rotate(recipe.apply, F, in.At(b, s, h, d1), in.At(b, s, h, d2), table);
           StoreRounded(F, out.Row(b, s, h) + d1 * size_bytes, y.y1);

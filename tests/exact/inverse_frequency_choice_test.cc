@@ -165,7 +165,7 @@ TEST(InverseFrequencyChoice, ExplainsBothElementsOfAPairOrNothing) {
   RotateWith(config, recipe, Shift(3, 1), q);
   const InverseFrequencySearch search(config, recipe, kLibmUlp, {q.Tensor()});
   ASSERT_TRUE(search.Choose(3));
-  const auto [d1, d2] = exact::PairDimensions(config, 3);
+  const auto [d1, d2] = PairDimensions(config, 3);
   for (const int64_t d : {d1, d2}) {
     for (const int64_t head : {0, 1}) {
       std::byte* const element = q.Out().Row(0, kTokens / 2, head) + 2 * d;

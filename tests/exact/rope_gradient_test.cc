@@ -6,6 +6,7 @@
 
 #include "lib/exact/rope_interval.h"
 #include "lib/scalar/rope.h"
+#include "tests/support/rope_config.h"
 
 namespace bitanchor {
 namespace {
@@ -15,11 +16,7 @@ using exact::RopeIntervals;
 constexpr int64_t kD = 20;
 
 RopeConfig Config(const RopeRecipe& recipe, RopePairing pairing) {
-  RopeConfig config;
-  config.recipe = recipe.name;
-  config.rotary_dim = 16;
-  config.pairing = pairing;
-  return config;
+  return testing::MakeRopeConfig(recipe, RopeType::kDefault, pairing, 16);
 }
 
 // The definition's turn back of `row`, which a kernel may have rounded to F before.

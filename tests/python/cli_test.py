@@ -108,9 +108,7 @@ def check_rope_config(program: Path, folder: Path) -> None:
     config.write_text(json.dumps(model))
     ran = bitanchor(program, *arguments)
     want(ran.returncode == 0, f"gen --rope-config {ran.stderr}")
-    data = made.read_bytes()
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
-    rope = json.loads(header["__metadata__"]["bitanchor"])["rope"]
+    rope = json.loads(split(made)[0]["__metadata__"]["bitanchor"])["rope"]
     said = {"rope_theta": 500000.0, "rotary_dim": 64, "recipe": "hf-llama", **llama3}
     want(all(rope.get(field) == value for field, value in said.items()), f"gen --rope-config: {rope}")
     for what, wrong in (("head_dim", {**model, "head_dim": 128}), ("rope_theta", {**model, "rope_theta": []})):
