@@ -23,15 +23,10 @@ void ApplyRope(const RopeConfig& config, const TensorView& in,
 // o as AttentionForward gives it: rounded once more.
 void Round(const simd::AttentionRows& rows, const MutableTensorView& o) {
   const auto [B, S, H, D] = o.shape;
-  const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(o.dtype));
   const float* from = rows.o.data();
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t s = 0; s < S; ++s) {
-      for (int64_t h = 0; h < H; ++h) {
-        for (int64_t d = 0; d < D; ++d) {
-          StoreRounded(o.dtype, o.Row(b, s, h) + d * size_bytes, *from++);
-        }
-      }
+      for (int64_t h = 0; h < H; ++h, from += D) StoreRow(o, b, s, h, from);
     }
   }
 }

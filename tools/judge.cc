@@ -152,16 +152,20 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
     replay("k_rope", capture.k_rope, rotated.problem.k);
     rotated.problem.k = capture.k_rope;
   }
+  const bool backward = capture.dq || capture.dk || capture.dv;
+  simd::AttentionRows rows;
+  simd::AttentionRows* kept = nullptr;  // the forward pass, where both passes are asked for
   if (capture.o || capture.lse) {
+    if (backward) kept = &rows;
     const DType o_dtype = capture.o ? capture.o.dtype : capture.problem.dtype;
     const Answer answer =
-        Attend(rotated.problem, recipe, capture.layout, Engine::kSimd, options, o_dtype);
+        Attend(rotated.problem, recipe, capture.layout, Engine::kSimd, options, o_dtype, kept);
     if (capture.o) replay("o", capture.o, answer.o.view);
     if (capture.lse) ReplayLse(capture, answer.lse, verdict);
   }
-  if (capture.dq || capture.dk || capture.dv) {
+  if (backward) {
     const Gradients want = Differentiate(capture.problem, rotated, recipe, capture.layout,
-                                         Engine::kSimd, options, capture.dout);
+                                         Engine::kSimd, options, capture.dout, kept);
     for (const auto& [name, member, want_member] : kGradients) {
       const TensorView& got = capture.*member;
       if (!got) continue;

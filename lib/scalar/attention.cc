@@ -8,17 +8,7 @@
 #include "lib/scalar/attention_row.h"
 
 namespace bitanchor::scalar {
-namespace {
-
-void StoreRow(const MutableTensorView& to, int64_t b, int64_t s, int64_t h, const float* from) {
-  std::byte* row = to.Row(b, s, h);
-  const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(to.dtype));
-  for (int64_t d = 0; d < to.shape[3]; ++d) {
-    StoreRounded(to.dtype, row + d * size_bytes, from[d]);
-  }
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                       const MutableTensorView& o, float* lse) {

@@ -78,6 +78,16 @@ struct BasicTensorView {
 using TensorView = BasicTensorView<const std::byte>;
 using MutableTensorView = BasicTensorView<std::byte>;
 
+// Rounds the D numbers of one head of one token and stores them, as StoreRounded does.
+inline void StoreRow(const MutableTensorView& to, int64_t b, int64_t s, int64_t h,
+                     const float* from) {
+  std::byte* row = to.Row(b, s, h);
+  const int64_t size_bytes = static_cast<int64_t>(DTypeBytes(to.dtype));
+  for (int64_t d = 0; d < to.shape[3]; ++d) {
+    StoreRounded(to.dtype, row + d * size_bytes, from[d]);
+  }
+}
+
 template <typename Byte>
 BasicTensorView<Byte> DenseView(DType dtype, Byte* data, const Shape4& shape,
                                 Layout layout = Layout::kBSHD) {
