@@ -138,33 +138,27 @@ class GradientJudge {
   }
 
   Census Deltas(const SampleOptions& sample, const simd::EngineOptions& options) {
-    const std::vector<RowBlock> blocks = RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample);
-    return Judged<1>(options, static_cast<int64_t>(blocks.size()), {Census(DType::kF32)},
-                     [&](int64_t task, std::array<Census, 1>& mine) {
-                       const RowBlock& block = blocks[task];
-                       for (int64_t i = block.s0; i < block.s0 + block.rows; ++i) {
-                         const float got = capture_.delta.At(block.b, block.h, i);
-                         Interval want;
-                         intervals_.QueryRow(block.b, block.h, i, nullptr, want);
-                         mine[0].AddRow({block.b, i, block.h, -1}, &got, &want, 1);
-                       }
-                     })[0];
+    return JudgedRows<1>(options, RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample),
+                         {Census(DType::kF32)},
+                         [&](int64_t b, int64_t h, int64_t i, std::array<Census, 1>& mine) {
+                           const float got = capture_.delta.At(b, h, i);
+                           Interval want;
+                           intervals_.QueryRow(b, h, i, nullptr, want);
+                           mine[0].AddRow({b, i, h, -1}, &got, &want, 1);
+                         })[0];
   }
 
   // dq. Keys need every query that sees them to have been looked at.
   Census Queries(const SampleOptions& sample, const simd::EngineOptions& options) {
-    const std::vector<RowBlock> judged_blocks = RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample);
-    const std::vector<bool> sampled = Sampled(judged_blocks);
-    const std::vector<RowBlock> blocks =
-        dk_ || dv_ ? RowBlocks(shape_.B, shape_.Hq, shape_.Sq, {}) : judged_blocks;
-    return Judged<1>(options, static_cast<int64_t>(blocks.size()), {Census(problem_.dq_dtype)},
-                     [&](int64_t task, std::array<Census, 1>& mine) {
-                       const RowBlock& block = blocks[task];
-                       for (int64_t i = block.s0; i < block.s0 + block.rows; ++i) {
-                         const int64_t row = (block.b * shape_.Hq + block.h) * shape_.Sq + i;
-                         Query(block.b, block.h, i, dq_ && sampled[row], mine[0]);
-                       }
-                     })[0];
+    const std::vector<RowBlock> judged = RowBlocks(shape_.B, shape_.Hq, shape_.Sq, sample);
+    const std::vector<bool> sampled = Sampled(judged);
+    const std::vector<RowBlock> looked_at =
+        dk_ || dv_ ? RowBlocks(shape_.B, shape_.Hq, shape_.Sq, {}) : judged;
+    return JudgedRows<1>(options, looked_at, {Census(problem_.dq_dtype)},
+                         [&](int64_t b, int64_t h, int64_t i, std::array<Census, 1>& mine) {
+                           const int64_t row = (b * shape_.Hq + h) * shape_.Sq + i;
+                           Query(b, h, i, dq_ && sampled[row], mine[0]);
+                         })[0];
   }
 
   void Query(int64_t b, int64_t h, int64_t i, bool judged, Census& mine) {
@@ -182,14 +176,9 @@ class GradientJudge {
 
   // dv and dk.
   std::array<Census, 2> Keys(const SampleOptions& sample, const simd::EngineOptions& options) {
-    const std::vector<RowBlock> blocks = RowBlocks(shape_.B, shape_.Hkv, shape_.Skv, sample);
-    return Judged<2>(options, static_cast<int64_t>(blocks.size()), NoKeys(),
-                     [&](int64_t task, std::array<Census, 2>& mine) {
-                       const RowBlock& block = blocks[task];
-                       for (int64_t j = block.s0; j < block.s0 + block.rows; ++j) {
-                         Key(block.b, block.h, j, mine);
-                       }
-                     });
+    return JudgedRows<2>(
+        options, RowBlocks(shape_.B, shape_.Hkv, shape_.Skv, sample), NoKeys(),
+        [&](int64_t b, int64_t h, int64_t j, std::array<Census, 2>& mine) { Key(b, h, j, mine); });
   }
 
   void Key(int64_t b, int64_t h, int64_t j, std::array<Census, 2>& mine) const {

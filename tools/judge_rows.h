@@ -42,6 +42,18 @@ std::array<Census, N> Judged(const simd::EngineOptions& options, int64_t tasks,
   return merged;
 }
 
+// body(b, h, s, censuses) for every row of the blocks, in parallel.
+template <size_t N, typename Body>
+std::array<Census, N> JudgedRows(const simd::EngineOptions& options,
+                                 const std::vector<RowBlock>& blocks,
+                                 const std::array<Census, N>& empty, const Body& body) {
+  return Judged<N>(options, static_cast<int64_t>(blocks.size()), empty,
+                   [&](int64_t task, std::array<Census, N>& mine) {
+                     const auto& [b, h, s0, rows] = blocks[task];
+                     for (int64_t s = s0; s < s0 + rows; ++s) body(b, h, s, mine);
+                   });
+}
+
 // The kernel's LSE as a natural, scaled one with -inf for rows that see nothing. An empty row must
 // hold the value that the capture says empty rows have.
 float NaturalLse(const LseSpec& spec, float got, float scale, bool row_is_empty);
