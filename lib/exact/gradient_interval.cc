@@ -24,6 +24,12 @@ bool AllFinite(const TensorView& tensor, int64_t b, int64_t s, int64_t h) {
   return true;
 }
 
+// What depends on a row alone of which nothing better is known.
+Interval NotOrdinary(RowKind kind) {
+  if (kind == RowKind::kEmpty) return {0, 0, 0};
+  return kind == RowKind::kNaN ? kNaNInterval : kUndeterminedInterval;
+}
+
 }  // namespace
 
 // A visible pair of query and key.
@@ -34,7 +40,9 @@ struct GradientIntervals::Pair {
 };
 
 GradientIntervals::GradientIntervals(const GradientProblem& problem, const Contract& contract)
-    : problem_(problem), contract_(contract) {
+    : problem_(problem),
+      contract_(contract),
+      product_error_(ProductError(contract, problem.attention.problem.shape.D)) {
   const AttentionShape& shape = problem.attention.problem.shape;
   rows_.resize(shape.B * shape.Hq * shape.Sq);
 }
@@ -43,40 +51,29 @@ GradientIntervals::Dot GradientIntervals::GradientOfWeight(int64_t b, int64_t h,
                                                            int64_t j) const {
   const AttentionProblem& p = problem_.attention.problem;
   const int64_t key_head = p.shape.KeyHead(h);
-  const double term = TermsOf(contract_, p.shape.D, 1, 1).score;
   Dot dot = {0, 0};
   for (int64_t d = 0; d < p.shape.D; ++d) {
     const double g = problem_.dout.At(b, i, h, d), v = p.v.At(b, j, key_head, d);
     dot.value += g * v;
-    dot.size += Magnitude(g, 0, term) * Magnitude(v, 0, term);
+    dot.size += Magnitude(g, product_error_) * Magnitude(v, product_error_);
   }
   return dot;
 }
 
-// The log-sum-exp and delta that the backward pass starts from. delta' - delta, for delta' made
-// from an o that has the errors of a forward pass, is
-//   sum_j w_j (e^eta_j - 1)(dP_j - delta) / L' + ...,
-// for o' - o is a mean of v_j - o (attention_interval.cc) and sum_d dO_d (v_jd - o_d) = dP_j -
-// delta.
+// The log-sum-exp and delta that the backward pass starts from.
 GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t b, int64_t h,
                                                     int64_t i, std::vector<Dot>& dots,
                                                     Interval& delta_interval) const {
   const AttentionProblem& p = problem_.attention.problem;
   const int64_t D = p.shape.D, key_head = p.shape.KeyHead(h);
   Row out;
-  delta_interval = kUndeterminedInterval;
-  if (row.kind == RowKind::kEmpty) {
-    out.kind = Kind::kEmpty;
-    delta_interval = {0, 0, 0};
-  }
-  if (row.kind == RowKind::kNaN) {
-    out.kind = Kind::kNaN;
-    delta_interval = kNaNInterval;
-  }
-  if (row.kind != RowKind::kOrdinary || !row.useful || row.low <= 0) return out;
+  out.kind = row.kind;
+  delta_interval = NotOrdinary(row.kind);
+  if (row.kind != RowKind::kOrdinary) return out;
+  out.kind = RowKind::kUndetermined;  // unless nothing speaks against it
+  if (!row.useful || row.low <= 0) return out;
   if (!AllFinite(problem_.dout, b, i, h)) return out;
 
-  const RowTerms& terms = row.terms;
   std::vector<double> o(D);
   for (const Key& key : row.keys) {
     dots.push_back(GradientOfWeight(b, h, i, key.j));
@@ -88,7 +85,7 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
     const double g = problem_.dout.At(b, i, h, d);
     o[d] /= row.l;
     out.delta += g * o[d];
-    size += Magnitude(g, 0, terms.score) * std::fabs(o[d]);
+    size += Magnitude(g, product_error_) * std::fabs(o[d]);
     gradient += std::fabs(g);
   }
 
@@ -105,6 +102,27 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
     }
   }
 
+  out.delta_error = DeltaError(row, dots, out, size, gradient);
+  delta_interval = RoundedInterval(DType::kF32, out.delta, out.delta - out.delta_error,
+                                   out.delta + out.delta_error);
+  if (!problem_.delta.empty()) {
+    const double given = problem_.delta[at];
+    if (std::fabs(given - out.delta) <= out.delta_error) {
+      out.delta = given;
+      out.delta_error = 0;
+    }
+  }
+  out.kind = RowKind::kOrdinary;
+  return out;
+}
+
+// delta' - delta, for delta' made from an o that has the errors of a forward pass, is
+//   sum_j w_j (e^eta_j - 1)(dP_j - delta) / L' + ...,
+// for o' - o is a mean of v_j - o (attention_interval.cc) and sum_d dO_d (v_jd - o_d) = dP_j -
+// delta.
+double GradientIntervals::DeltaError(const ScoreRow& row, const std::vector<Dot>& dots,
+                                     const Row& centre, double size, double gradient) const {
+  const RowTerms& terms = row.terms;
   // |delta' - delta| before o is rounded; and sum_d |dO_d||o'_d - o_d|, for which each key's errors
   // have to be taken as independent from dimension to dimension.
   const double deep = terms.numerator - contract_.weight_rounding;  // the numerator's sum alone
@@ -114,11 +132,11 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
     const double e = Expm1Bound(key.y), w = key.w, large = w * (1 + e);
     const Dot& dP = dots[n];
     const double rounding = contract_.weight_rounding * large + contract_.weight_absolute;
-    error += (w * e + terms.weight_absolute) * std::fabs(dP.value - out.delta);
+    error += (w * e + terms.weight_absolute) * std::fabs(dP.value - centre.delta);
     error += rounding * std::fabs(dP.value) + deep * large * dP.size;
     apart += (w * e + terms.weight_absolute) * (dP.size + size);
     apart += (rounding + deep * large) * dP.size;
-    products += large * terms.score * dP.size;
+    products += large * product_error_ * dP.size;
     weighted += large * dP.size;
   }
   const double sum_error = terms.depth * size * row.high + terms.product_absolute * gradient;
@@ -128,23 +146,13 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
   const double most = size + apart;  // >= sum_d |dO_d||o'_d|
   const OutputRounding o_rounding = RoundingOf(problem_.attention.o_dtype);
   // Normalising, storing o, and summing over d; or summing P_j dP_j over keys.
-  const double n = static_cast<double>(row.keys.size() + D);
-  error += (terms.finish + o_rounding.relative + terms.score) * most +
+  const double n = static_cast<double>(row.keys.size() + problem_.dout.shape[3]);
+  error += (terms.finish + o_rounding.relative + product_error_) * most +
            o_rounding.absolute * gradient + contract_.flush * (gradient + 4 * n);
   error +=
       (products + SumError(contract_, static_cast<int64_t>(row.keys.size())) * weighted) / divisor +
-      std::fabs(out.delta) * (out.lse_error + terms.finish);
-  out.delta_error = error;
-  delta_interval = RoundedInterval(DType::kF32, out.delta, out.delta - error, out.delta + error);
-  if (!problem_.delta.empty()) {
-    const double given = problem_.delta[at];
-    if (std::fabs(given - out.delta) <= error) {
-      out.delta = given;
-      out.delta_error = 0;
-    }
-  }
-  out.kind = Kind::kOrdinary;
-  return out;
+      std::fabs(centre.delta) * (centre.lse_error + terms.finish);
+  return error;
 }
 
 // P' (dP' - delta') - P (dP - delta) + P (delta' - delta)
@@ -159,8 +167,8 @@ GradientIntervals::Pair GradientIntervals::PairOf(const Row& row, const Score& s
   pair.p = number::ExpF64(score.t - row.lse);
   pair.p_error = pair.p * Expm1Bound(y) + 4 * contract_.flush;
 
-  const double term = TermsOf(contract_, p.shape.D, 1, 1).score;
-  const double dP_error = term * dP.size + 4 * static_cast<double>(p.shape.D + 1) * contract_.flush;
+  const double dP_error =
+      product_error_ * dP.size + 4 * static_cast<double>(p.shape.D + 1) * contract_.flush;
   const double g = dP.value - row.delta;
   const double g_most = std::fabs(g) + dP_error + row.delta_error;
   const double most = (pair.p + pair.p_error) * g_most * (1 + 4 * op);
@@ -187,11 +195,8 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
   std::vector<Dot> dots;
   row = Summarise(scores, b, h, i, dots, delta);
   if (dq == nullptr) return;
-  if (row.kind != Kind::kOrdinary) {
-    std::fill(dq, dq + D,
-              row.kind == Kind::kEmpty ? Interval{0, 0, 0}
-              : row.kind == Kind::kNaN ? kNaNInterval
-                                       : kUndeterminedInterval);
+  if (row.kind != RowKind::kOrdinary) {
+    std::fill(dq, dq + D, NotOrdinary(row.kind));
     return;
   }
   GradientSum sum(D, contract_.gradient_key_tile);
@@ -228,9 +233,9 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
     for (int64_t i = 0; i < Sq; ++i) {
       if (!p.mask.Visible(b, i, j)) continue;
       const Row& row = rows_[(b * p.shape.Hq + h) * Sq + i];
-      nan |= row.kind == Kind::kNaN;
-      undetermined |= row.kind == Kind::kUndetermined;
-      if (row.kind != Kind::kOrdinary) continue;
+      nan |= row.kind == RowKind::kNaN;
+      undetermined |= row.kind == RowKind::kUndetermined;
+      if (row.kind != RowKind::kOrdinary) continue;
       const Pair pair =
           PairOf(row, ScoreOf(attention, contract_, b, h, i, j), GradientOfWeight(b, h, i, j));
       const double ds_error = pair.ds_error + row.delta_error * pair.p;

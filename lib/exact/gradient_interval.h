@@ -37,9 +37,8 @@ class GradientIntervals {
   void KeyRow(int64_t b, int64_t key_head, int64_t j, Interval* dk, Interval* dv) const;
 
  private:
-  enum class Kind { kOrdinary, kEmpty, kNaN, kUndetermined };
   struct Row {
-    Kind kind = Kind::kUndetermined;
+    RowKind kind = RowKind::kUndetermined;
     double lse = 0, lse_error = 0;  // log-sum-exp that P is made with; a kernel's may be so far off
     double delta = 0, delta_error = 0;  // likewise
   };
@@ -54,8 +53,13 @@ class GradientIntervals {
   Row Summarise(const ScoreRow& scores, int64_t b, int64_t h, int64_t i, std::vector<Dot>& dots,
                 Interval& delta) const;
 
+  // Of an ordinary row. centre: lse and delta; size, gradient: sum_d |dO_d||O_d| and sum_d |dO_d|.
+  double DeltaError(const ScoreRow& scores, const std::vector<Dot>& dots, const Row& centre,
+                    double size, double gradient) const;
+
   const GradientProblem& problem_;
   const Contract& contract_;
+  double product_error_;
   std::vector<Row> rows_;  // [B, Hq, Sq]
 };
 

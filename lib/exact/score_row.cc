@@ -39,7 +39,7 @@ Score ScoreOf(const IntervalProblem& p, const Contract& contract, int64_t b, int
               int64_t j) {
   const AttentionProblem& problem = p.problem;
   const int64_t D = problem.shape.D, key_head = problem.shape.KeyHead(h);
-  const double term = TermsOf(contract, D, 1, 1).score, scale = problem.softmax_scale;
+  const double term = ProductError(contract, D), scale = problem.softmax_scale;
   // The kernel's own q' and k' are within `off` of these: |q'k' - qk| is at most `moved`, and what
   // it rounds is as large as |q'||k'|.
   double s = 0, size = 0, moved = 0;

@@ -19,10 +19,10 @@ constexpr double kMayOverflow = 0x1p126;  // f32 intermediates beyond this may h
 inline double Lost(double x) { return std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0; }
 
 // |x| as it enters the error of a product that is `relative` to its size: larger by what flushing
-// may lose of x and by how far the kernel's own x may be from it.
-inline double Magnitude(double x, double deviation, double relative) {
-  const double off = deviation + Lost(x);
-  return off == 0 ? std::fabs(x) : std::fabs(x) + off / relative;
+// may lose of x.
+inline double Magnitude(double x, double relative) {
+  const double lost = Lost(x);
+  return lost == 0 ? std::fabs(x) : std::fabs(x) + lost / relative;
 }
 
 // An element of IntervalProblem's deviations; 0 where there are none.

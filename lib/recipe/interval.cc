@@ -18,7 +18,7 @@ RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_key
   // A rescaling multiplies the running sums as well, each with its own rounding.
   const double depth = op * (contract.Depth(visible_keys) + rescales) * kSlack;
   RowTerms terms;
-  terms.score = op * static_cast<double>(head_dim + 4) * kSlack;
+  terms.score = ProductError(contract, head_dim);
   terms.shared = (contract.exp_error + rescales * (contract.exp_error + 2 * op)) * kSlack;
   terms.depth = depth;
   terms.numerator =
@@ -27,6 +27,10 @@ RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_key
   terms.weight_absolute = 4 * contract.flush;
   terms.product_absolute = 4 * (n + rescales + 1) * contract.flush;
   return terms;
+}
+
+double ProductError(const Contract& contract, int64_t head_dim) {
+  return contract.operation * static_cast<double>(head_dim + 4) * kSlack;
 }
 
 double SumError(const Contract& contract, int64_t addends) {

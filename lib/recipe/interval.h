@@ -65,6 +65,10 @@ struct RowTerms {
 };
 RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_keys, int64_t runs);
 
+// Relative error of a dot product over the head dimension and what it is multiplied with, to the
+// sum of its terms' magnitudes: RowTerms::score.
+double ProductError(const Contract& contract, int64_t head_dim);
+
 // Relative error of a sum of so many f32 terms, to the sum of their magnitudes.
 double SumError(const Contract& contract, int64_t addends);
 
