@@ -55,10 +55,13 @@ void PrintOutput(const OutputVerdict& output, Layout layout) {
   if (c.pinned > 0) {
     fmt::print("\n  one admissible number for {} elements ({})", c.pinned, Percent(c.pinned, n));
   }
-  fmt::print(
-      "\n  largest error {:.4g} ulp, worst share of the bound {:.4g}, bias {:+.3g} of the bound "
-      "({:+.1f} sigma)\n",
-      c.max_ulp, c.max_share, c.Bias(), c.BiasSigma());
+  fmt::print("\n  largest error {:.4g} ulp, worst share of the bound {:.4g}\n", c.max_ulp,
+             c.max_share);
+  for (const BiasFinding& b : output.biases) {
+    fmt::print("  bias, {}{}: {:+.3g} u ({:+.1f} sigma; allowed {:.2g} u){}\n", Name(b.witness),
+               b.head ? fmt::format(" of head {}", *b.head) : "", b.estimate.bias, b.estimate.sigma,
+               b.floor, b.fails ? "   BIASED" : "");
+  }
   if (c.worst.empty()) return;
   fmt::print("  {:>24} {:>15} {:>15} {:>15} {:>15} {:>9}\n", "worst elements", "got", "want", "low",
              "high", "share");

@@ -53,7 +53,11 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
           }
         }
       });
-  if (capture.o) verdict.outputs.push_back({"o", census[0]});
+  if (capture.o) {
+    const double floor =
+        contract.BiasFloor(capture.problem.shape.Skv, UnitRoundoff(capture.o.dtype));
+    verdict.outputs.push_back({"o", census[0], FindBias(census[0].bias, floor)});
+  }
   if (capture.lse) verdict.outputs.push_back({"lse", census[1]});
 }
 

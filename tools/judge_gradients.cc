@@ -73,7 +73,7 @@ TensorView Judgeable(const char* name, const TensorView& gradient, const Capture
 
 bool Failed(const Verdict& verdict, const std::string& name) {
   return std::ranges::any_of(verdict.outputs, [&](const OutputVerdict& output) {
-    return output.name == name && output.census.Failed();
+    return output.name == name && output.Failed();
   });
 }
 

@@ -19,6 +19,9 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr float kInfF = std::numeric_limits<float>::infinity();
+// Standard deviation of a row's scores, below which its bias is not measured: a dozen ulps of bf16
+// weights.
+constexpr double kLeastSpread = 0.05;
 
 Interval Lse(const ScoreRow& row, const Contract& contract) {
   if (!row.useful) return kUndeterminedInterval;
@@ -29,6 +32,7 @@ Interval Lse(const ScoreRow& row, const Contract& contract) {
 // One output element of an ordinary row.
 struct Column {
   double o = 0, min = kInf, max = -kInf;
+  double size = 0, scale_slope = 0;  // as Interval's
   bool nan = false, plus_inf = false, minus_inf = false;
 };
 
@@ -36,7 +40,12 @@ class RowOutputs {
  public:
   RowOutputs(const IntervalProblem& p, const Contract& contract, const ScoreRow& row, int64_t b,
              int64_t key_head)
-      : p_(p), contract_(contract), row_(row), terms_(row.terms), b_(b), key_head_(key_head) {}
+      : p_(p), contract_(contract), row_(row), terms_(row.terms), b_(b), key_head_(key_head) {
+    for (const Key& key : row.keys) {
+      if (key.w > 0) mean_score_ += key.w / row.l * key.score.t;
+    }
+    measured_ = ScoresSpread();
+  }
 
   Interval Element(int64_t d) const {
     Column column = Centre(d);
@@ -56,7 +65,12 @@ class RowOutputs {
       low = std::max(low, column.o - bound);
       high = std::min(high, column.o + bound);
     }
-    return RoundedInterval(p_.o_dtype, column.o, low, high);
+    Interval interval = RoundedInterval(p_.o_dtype, column.o, low, high);
+    if (measured_) {
+      interval.size = static_cast<float>(column.size);
+      interval.scale_slope = static_cast<float>(column.scale_slope);
+    }
+    return interval;
   }
 
  private:
@@ -72,9 +86,29 @@ class RowOutputs {
       c.min = std::min(c.min, v);
       c.max = std::max(c.max, v);
       c.o += key.w * v;
+      c.size += key.w * std::fabs(v);
+      if (key.w > 0) c.scale_slope += key.w * (key.score.t - mean_score_) * v;
     }
     c.o /= row_.l;
+    c.size /= row_.l;
+    c.scale_slope /= row_.l;
     return c;
+  }
+
+  // Whether the scores cover enough ulps of the weights' type for a right rounding of P to average
+  // out: of weights within a few ulps of each other all may be rounded the same way.
+  bool ScoresSpread() const {
+    double sum = 0, squares = 0;
+    int64_t n = 0;
+    for (const Key& key : row_.keys) {
+      if (key.score.t == -kInf) continue;
+      const double below = key.score.t - row_.m;
+      sum += below;
+      squares += below * below;
+      ++n;
+    }
+    const double mean = sum / static_cast<double>(n);
+    return squares / static_cast<double>(n) - mean * mean >= kLeastSpread * kLeastSpread;
   }
 
   // Inf among visible values: Inf of its sign wherever its weight cannot have become zero, where it
@@ -106,6 +140,8 @@ class RowOutputs {
   const ScoreRow& row_;
   const RowTerms& terms_;
   int64_t b_, key_head_;
+  double mean_score_ = 0;
+  bool measured_ = false;
 };
 
 void FillRow(const IntervalProblem& p, const Contract& contract, int64_t b, int64_t h, int64_t i,

@@ -38,6 +38,30 @@ Json ProblemJson(const AttentionProblem& problem, Layout layout, const std::stri
   return json;
 }
 
+Json BiasesJson(const std::vector<BiasFinding>& findings) {
+  Json biases = Json::array();
+  for (const BiasFinding& finding : findings) {
+    biases.push_back({{"witness", Name(finding.witness)},
+                      {"head", finding.head ? Json(*finding.head) : Json(nullptr)},
+                      {"bias", Number(finding.estimate.bias)},
+                      {"sigma", Number(finding.estimate.sigma)},
+                      {"rows", finding.estimate.clusters},
+                      {"floor", Number(finding.floor)},
+                      {"fails", finding.fails}});
+  }
+  return biases;
+}
+
+// Of all rows together.
+double LargestSigma(const std::vector<BiasFinding>& findings) {
+  double largest = 0;
+  for (const BiasFinding& finding : findings) {
+    if (!finding.head && std::fabs(finding.estimate.sigma) > std::fabs(largest))
+      largest = finding.estimate.sigma;
+  }
+  return largest;
+}
+
 Json OutputJson(const OutputVerdict& output, Layout layout) {
   const Census& census = output.census;
   Json worst = Json::array();
@@ -59,8 +83,9 @@ Json OutputJson(const OutputVerdict& output, Layout layout) {
           {"pinned", census.pinned},
           {"max_ulp", Number(census.max_ulp)},
           {"worst_share_of_bound", Number(census.max_share)},
-          {"bias", Number(census.Bias())},
-          {"bias_sigma", Number(census.BiasSigma())},
+          {"bias", BiasesJson(output.biases)},
+          {"bias_sigma", Number(LargestSigma(output.biases))},
+          {"biased", output.Biased()},
           {"worst", worst}};
 }
 

@@ -13,8 +13,8 @@ constexpr double kUlp = 0x1p-23;  // one f32 ulp, relative
 constexpr Contract Flash(std::string_view name, DType dtype, double weight_rounding,
                          double weight_absolute, std::string_view says) {
   return {
-      name,     dtype, kUlp, 512, 16,  32 * kUlp, 16,  8 * kUlp, weight_rounding, weight_absolute,
-      0x1p-126, 2,     512,  32,  256, 12,        says};
+      name,     dtype, kUlp, 512, 16,  32 * kUlp, 16,   8 * kUlp, weight_rounding, weight_absolute,
+      0x1p-126, 2,     512,  32,  256, 12,        0.02, says};
 }
 
 constexpr Contract kContracts[] = {

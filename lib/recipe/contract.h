@@ -35,6 +35,9 @@ struct Contract {
   // many keys for dq; for dk and dv of queries, see GradientQueryTile.
   int64_t gradient_key_tile;
   int64_t gradient_query_tile_least, gradient_query_tile_most, gradient_query_tiles;
+  // A systematic error of o is no fault up to so many units of roundoff of the output's type, nor
+  // up to what sums of the contract's depth may lose by rounding always the same way.
+  double bias_floor;
   std::string_view says;
 
   // A power of two, so that a kernel's tiles consist of whole ones of these.
@@ -45,6 +48,10 @@ struct Contract {
   }
   double Depth(int64_t visible_keys) const {
     return depth_base + static_cast<double>(visible_keys) / depth_keys;
+  }
+  // In units of roundoff `u` of the output's type, for rows of up to so many visible keys.
+  double BiasFloor(int64_t visible_keys, double u) const {
+    return std::max(bias_floor, operation / 2 * Depth(visible_keys) / u);
   }
 };
 

@@ -20,6 +20,10 @@ namespace bitanchor {
 struct Interval {
   double want;  // the exact centre; NaN where undetermined
   float low, high;
+  // What systematic errors are measured by (lib/verdict/bias.h): the sum of the absolute values of
+  // what adds up to `want`, for o sum_j p_j |v_jd|, 0 where it is not measured; and d want / d log
+  // softmax_scale, for o sum_j p_j (t_j - mean t)(v_jd - want).
+  float size = 0, scale_slope = 0;
 };
 
 inline constexpr Interval kUndeterminedInterval = {std::numeric_limits<double>::quiet_NaN(),

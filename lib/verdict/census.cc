@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "lib/number/ulp.h"
 #include "lib/tensor/tensor_view.h"
@@ -12,7 +13,6 @@ namespace bitanchor {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr double kFixedPoint = 65536;
 
 double Ulp(DType dtype, double at) {
   if (dtype == DType::kBF16) return UlpOf(kFormatBF16, at);
@@ -48,8 +48,10 @@ Standing Census::Judge(float got, const Interval& interval) const {
 
 void Census::AddRow(const ElementIndex& first, const float* got, const Interval* intervals,
                     int64_t n) {
-  double signed_shares = 0;
-  int64_t measured = 0;
+  RowRecord row{static_cast<int32_t>(first[0]), static_cast<int32_t>(first[1]),
+                static_cast<int32_t>(first[2]), 0,
+                static_cast<int32_t>(n),        0};
+  if (wrong_by_column.size() < static_cast<size_t>(n)) wrong_by_column.resize(n);
   for (int64_t e = 0; e < n; ++e) {
     const Interval& interval = intervals[e];
     const Standing standing = Judge(got[e], interval);
@@ -60,6 +62,9 @@ void Census::AddRow(const ElementIndex& first, const float* got, const Interval*
     undetermined += standing == Standing::kUndetermined;
     pinned += interval.low == interval.high;
     if (standing == Standing::kUndetermined) continue;
+    const bool wrong = standing == Standing::kOutside || standing == Standing::kNonfiniteMismatch;
+    row.wrong += wrong;
+    wrong_by_column[e] += wrong;
 
     double share = standing == Standing::kNonfiniteMismatch ? kInf : 0;
     if (std::isfinite(got[e]) && std::isfinite(interval.want)) {
@@ -68,20 +73,19 @@ void Census::AddRow(const ElementIndex& first, const float* got, const Interval*
           error > 0 ? interval.high - interval.want : interval.want - interval.low;
       share = std::fabs(error) / std::max(allowed, ulp / 2);
       const double size = std::max<double>(std::fabs(got[e]), std::fabs(interval.want));
-      max_ulp = std::max(max_ulp, std::fabs(error) / Ulp(dtype_, size));
-      signed_shares += std::clamp(error > 0 ? share : -share, -16.0, 16.0);
-      ++measured;
+      const double ulps = std::fabs(error) / Ulp(dtype_, size);
+      max_ulp = std::max(max_ulp, ulps);
+      ++by_ulp[std::upper_bound(kUlpBinEnds.begin(), kUlpBinEnds.end(), ulps) -
+               kUlpBinEnds.begin()];
     }
+    row.share = std::max(row.share, static_cast<float>(share));
     max_share = std::max(max_share, share);
     ElementIndex index = first;
     index[3] = first[3] < 0 ? first[3] : e;
     if (share > 0) Keep({index, got[e], interval, share});
   }
-  if (measured == 0) return;
-  const int64_t mean = std::llround(signed_shares / static_cast<double>(measured) * kFixedPoint);
-  ++rows_;
-  sum_ += mean;
-  sum_of_squares_ += mean * mean;
+  rows_.push_back(row);
+  bias.AddRow(first[0], first[1], first[2], got, intervals, n);
 }
 
 void Census::Keep(const WorstElement& element) {
@@ -100,20 +104,21 @@ void Census::Merge(const Census& other) {
   max_ulp = std::max(max_ulp, other.max_ulp);
   max_share = std::max(max_share, other.max_share);
   for (const WorstElement& element : other.worst) Keep(element);
-  rows_ += other.rows_;
-  sum_ += other.sum_;
-  sum_of_squares_ += other.sum_of_squares_;
+  for (size_t bin = 0; bin < kUlpBins; ++bin) by_ulp[bin] += other.by_ulp[bin];
+  if (wrong_by_column.size() < other.wrong_by_column.size())
+    wrong_by_column.resize(other.wrong_by_column.size());
+  for (size_t d = 0; d < other.wrong_by_column.size(); ++d)
+    wrong_by_column[d] += other.wrong_by_column[d];
+  rows_.insert(rows_.end(), other.rows_.begin(), other.rows_.end());
+  bias.Merge(other.bias);
 }
 
-double Census::Bias() const {
-  return rows_ == 0 ? 0 : static_cast<double>(sum_) / static_cast<double>(rows_) / kFixedPoint;
-}
-
-double Census::BiasSigma() const {
-  if (rows_ < 2) return 0;
-  const double n = static_cast<double>(rows_), sum = static_cast<double>(sum_);
-  const double variance = (static_cast<double>(sum_of_squares_) - sum * sum / n) / (n - 1);
-  return variance > 0 ? (sum / n) / std::sqrt(variance / n) : 0;
+std::vector<RowRecord> Census::Rows() const {
+  std::vector<RowRecord> rows = rows_;
+  std::sort(rows.begin(), rows.end(), [](const RowRecord& x, const RowRecord& y) {
+    return std::tuple(x.b, x.h, x.s) < std::tuple(y.b, y.h, y.s);
+  });
+  return rows;
 }
 
 }  // namespace bitanchor

@@ -9,6 +9,7 @@
 
 #include "lib/recipe/interval.h"
 #include "lib/tensor/dtype.h"
+#include "lib/verdict/bias.h"
 
 namespace bitanchor {
 
@@ -25,6 +26,20 @@ struct WorstElement {
                  // mismatch
 };
 
+// One judged row, in a few bytes: what pictures and signatures of places are made from.
+struct RowRecord {
+  int32_t b, s, h;
+  int32_t wrong;     // elements outside or wrongly (not) finite
+  int32_t elements;  // that were judged, undetermined ones among them
+  float share;       // worst share of the bound
+};
+
+// Elements by their distance from what was wanted, in ulps of the output's format: below 1/2 (the
+// right rounding), up to 1, 2, 4, ... and all beyond.
+inline constexpr size_t kUlpBins = 12;
+inline constexpr std::array<double, kUlpBins - 1> kUlpBinEnds = {0.5, 1,  2,   4,    8,    16,
+                                                                 32,  64, 256, 1024, 65536};
+
 // How a census compares. In replay only the bits wanted will do.
 enum class Strictness { kInterval, kBits };
 
@@ -35,11 +50,10 @@ class Census {
   static constexpr size_t kWorst = 8;  // elements kept
 
   explicit Census(DType dtype, Strictness strictness = Strictness::kInterval)
-      : dtype_(dtype), strictness_(strictness) {}
+      : bias(dtype), dtype_(dtype), strictness_(strictness) {}
 
   // One row (a head of a token): got[n] against intervals[n]; element e has index {b, s, h, e}, or
-  // d = -1 for an LSE (n = 1). Errors of one row share their causes: the bias takes a row as one
-  // observation.
+  // d = -1 for an LSE (n = 1).
   void AddRow(const ElementIndex& first, const float* got, const Interval* intervals, int64_t n);
   void Merge(const Census& other);
 
@@ -52,10 +66,11 @@ class Census {
   double max_share = 0;             // worst share of the bound
   std::vector<WorstElement> worst;  // worst first; ties by index
 
-  // The mean signed share of the bound and its distance from 0 in standard errors, rows as
-  // observations. 0 where there are fewer than two rows. Information, not a test.
-  double Bias() const;
-  double BiasSigma() const;
+  std::array<int64_t, kUlpBins> by_ulp = {};  // of finite elements that are determined
+  std::vector<int64_t> wrong_by_column;       // elements outside or wrongly (not) finite, by d
+  Bias bias;
+
+  std::vector<RowRecord> Rows() const;  // by batch, head and token
 
  private:
   Standing Judge(float got, const Interval& interval) const;
@@ -63,8 +78,7 @@ class Census {
 
   DType dtype_;
   Strictness strictness_;
-  // Row means of signed shares in fixed point (2^-16), so that sums do not depend on order.
-  int64_t rows_ = 0, sum_ = 0, sum_of_squares_ = 0;
+  std::vector<RowRecord> rows_;
 };
 
 }  // namespace bitanchor

@@ -1,5 +1,7 @@
 #include "lib/verdict/verdict.h"
 
+#include <algorithm>
+
 namespace bitanchor {
 
 std::string_view Name(Outcome outcome) {
@@ -14,10 +16,21 @@ std::string_view Name(Outcome outcome) {
   return "";
 }
 
+bool OutputVerdict::Biased() const {
+  return std::any_of(biases.begin(), biases.end(),
+                     [](const BiasFinding& finding) { return finding.fails; });
+}
+
 Outcome Verdict::Result() const {
-  bool undecided = outputs.empty();
+  if (mode == "rule") {
+    for (const RuleVerdict& rule : rules) {
+      if (!rule.passes) return Outcome::kFail;
+    }
+    return rules.empty() || !cannot_tell.empty() ? Outcome::kInconclusive : Outcome::kPass;
+  }
+  bool undecided = outputs.empty() || !cannot_tell.empty();
   for (const OutputVerdict& output : outputs) {
-    if (output.census.Failed()) return Outcome::kFail;
+    if (output.Failed()) return Outcome::kFail;
     undecided |= output.census.undetermined == output.census.elements();
   }
   return undecided ? Outcome::kInconclusive : Outcome::kPass;
@@ -28,7 +41,7 @@ std::string_view Verdict::FirstOut() const {
                                           "delta",  "dv",     "dq",  "dk"};
   for (const std::string_view stage : kStages) {
     for (const OutputVerdict& output : outputs) {
-      if (output.name == stage && output.census.Failed()) return stage;
+      if (output.name == stage && output.Failed()) return stage;
     }
   }
   return "";

@@ -17,6 +17,32 @@ std::string_view Name(Outcome outcome);  // "pass", "fail", "inconclusive"
 struct OutputVerdict {
   std::string name;  // "o", "lse", "q_rope", "k_rope", "delta", "dq", "dk", "dv"
   Census census;
+  std::vector<BiasFinding> biases = {};  // where a contract says how large one may be
+
+  bool Biased() const;
+  bool Failed() const { return census.Failed() || Biased(); }
+};
+
+// A fault put into the right answer of this very problem, and whether the way of judging that was
+// chosen sees it.
+struct WouldMiss {
+  std::string mutant;  // an id of lib/recipe/mistake.h
+  bool caught;
+};
+
+// A tolerance in use elsewhere, asked about this capture.
+struct RuleVerdict {
+  std::string name, output;
+  bool passes;
+  double measured, limit;  // what the rule compares, in its own terms
+  std::vector<WouldMiss> would_miss;
+};
+
+// What explains the answer, best first.
+struct Cause {
+  std::string id;   // of lib/recipe/mistake.h
+  double explains;  // share of the sampled elements that it accounts for
+  std::string says, fix;
 };
 
 struct Verdict {
@@ -28,7 +54,16 @@ struct Verdict {
   // Contract, with rope: those of the kernel that are not the recipe's, by pair.
   std::vector<FrequencyChoice> inverse_frequencies = {};
 
-  // fail: an element is outside or wrongly (not) finite. inconclusive: nothing failed, and some
+  // Why this problem cannot tell right from wrong; a verdict that would be pass is inconclusive
+  // then.
+  std::vector<std::string> cannot_tell = {};
+  std::vector<WouldMiss> would_miss = {};
+  std::vector<RuleVerdict> rules = {};  // mode "rule": they alone decide
+  std::vector<Cause> causes = {};
+  std::vector<std::string> signatures = {};  // where wrong elements are, where it is a pattern
+
+  // fail: an element is outside or wrongly (not) finite, or an output is biased, or a rule says no.
+  // inconclusive: nothing failed, and some
   // output has no element that could have. An output without elements cannot pass.
   Outcome Result() const;
 

@@ -1,0 +1,183 @@
+#include "lib/verdict/bias.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <iterator>
+#include <tuple>
+
+namespace bitanchor {
+namespace {
+
+constexpr double kFixedPoint = 0x1p28;
+constexpr double kMost = 16;  // what is beyond is cut: no bias, but a fault that others see
+
+int64_t Fixed(double x) { return std::llround(x * kFixedPoint); }
+
+// What an element's error is projected on.
+std::array<double, kWitnesses.size()> Regressors(const Interval& want) {
+  const double size = want.size;
+  return {1.0, want.want / size, std::clamp(want.scale_slope / size, -kMost, kMost)};
+}
+
+// The variance of a sum whose addends have causes in common within a cluster: residuals summed over
+// each cluster, squared and summed, corrected for few clusters. Add them ordered by cluster.
+class ClusteredVariance {
+ public:
+  void Add(bool new_cluster, double residual) {
+    if (new_cluster) Close();
+    sum_ += residual;
+    open_ = true;
+  }
+  double Value() {  // 0 where there are fewer than two clusters
+    Close();
+    const double n = static_cast<double>(clusters_);
+    return clusters_ < 2 ? 0 : squares_ * n / (n - 1);
+  }
+  int64_t clusters() const { return clusters_; }
+
+ private:
+  void Close() {
+    if (!open_) return;
+    squares_ += sum_ * sum_;
+    sum_ = 0;
+    open_ = false;
+    ++clusters_;
+  }
+  bool open_ = false;
+  int64_t clusters_ = 0;
+  double sum_ = 0, squares_ = 0;
+};
+
+}  // namespace
+
+std::string_view Name(Witness witness) {
+  switch (witness) {
+    case Witness::kOffset:
+      return "offset";
+    case Witness::kGain:
+      return "gain";
+    case Witness::kScale:
+      return "scale";
+  }
+  return "";
+}
+
+double UnitRoundoff(DType dtype) {
+  if (dtype == DType::kBF16) return 0x1p-8;
+  if (dtype == DType::kF16) return 0x1p-11;
+  return 0x1p-24;
+}
+
+void Bias::AddRow(int64_t b, int64_t s, int64_t h, const float* got, const Interval* want,
+                  int64_t n) {
+  std::array<double, kWitnesses.size()> error = {}, weight = {};
+  uint64_t alike = 0xcbf29ce484222325;  // FNV-1a, by words
+  bool any = false;
+  std::vector<Column>& columns = columns_[h];
+  if (columns.size() < static_cast<size_t>(n)) columns.resize(n);
+  for (int64_t d = 0; d < n; ++d) {
+    if (want[d].size == 0 || !std::isfinite(got[d]) || !std::isfinite(want[d].want)) continue;
+    any = true;
+    alike = (alike ^ std::bit_cast<uint64_t>(want[d].want)) * 0x100000001b3;
+    const double e = std::clamp((got[d] - want[d].want) / (unit_ * want[d].size), -kMost, kMost);
+    const auto on = Regressors(want[d]);
+    for (size_t w = 0; w < on.size(); ++w) {
+      const double along = e * on[w] / static_cast<double>(n);
+      const double square = on[w] * on[w] / static_cast<double>(n);
+      error[w] += along;
+      weight[w] += square;
+      columns[d].error[w] += Fixed(along);
+      columns[d].weight[w] += Fixed(square);
+    }
+  }
+  if (!any) return;
+  Row row{static_cast<int32_t>(b), static_cast<int32_t>(h), static_cast<int32_t>(s),
+          static_cast<uint32_t>(alike ^ alike >> 32)};
+  for (size_t w = 0; w < kWitnesses.size(); ++w) {
+    row.error[w] = static_cast<float>(error[w]);
+    row.weight[w] = static_cast<float>(weight[w]);
+  }
+  rows_.push_back(row);
+}
+
+void Bias::Merge(const Bias& other) {
+  rows_.insert(rows_.end(), other.rows_.begin(), other.rows_.end());
+  for (const auto& [h, theirs] : other.columns_) {
+    std::vector<Column>& ours = columns_[h];
+    if (ours.size() < theirs.size()) ours.resize(theirs.size());
+    for (size_t d = 0; d < theirs.size(); ++d) {
+      for (size_t w = 0; w < kWitnesses.size(); ++w) {
+        ours[d].error[w] += theirs[d].error[w];
+        ours[d].weight[w] += theirs[d].weight[w];
+      }
+    }
+  }
+}
+
+std::vector<int64_t> Bias::Heads() const {
+  std::vector<int64_t> heads;
+  for (const auto& [h, columns] : columns_) heads.push_back(h);
+  return heads;
+}
+
+BiasEstimate Bias::Estimate(Witness witness, std::optional<int64_t> head) const {
+  const size_t w = static_cast<size_t>(witness);
+  std::vector<Row> rows;
+  std::copy_if(rows_.begin(), rows_.end(), std::back_inserter(rows),
+               [&](const Row& row) { return !head || row.h == *head; });
+  const auto place = [](const Row& row) { return std::tuple(row.b, row.h, row.s); };
+  std::sort(rows.begin(), rows.end(),
+            [&](const Row& x, const Row& y) { return place(x) < place(y); });
+  double error = 0, weight = 0;
+  for (const Row& row : rows) {
+    error += row.error[w];
+    weight += row.weight[w];
+  }
+  if (weight == 0) return {};
+  const double bias = error / weight;
+
+  ClusteredVariance by_head, by_column, by_row;
+  const Row* last = nullptr;
+  for (const Row& row : rows) {
+    by_head.Add(last == nullptr || row.b != last->b || row.h != last->h,
+                row.error[w] - bias * row.weight[w]);
+    last = &row;
+  }
+  for (const auto& [h, columns] : columns_) {
+    if (head && h != *head) continue;
+    for (const Column& column : columns) {
+      const double residual =
+          static_cast<double>(column.error[w]) - bias * static_cast<double>(column.weight[w]);
+      by_column.Add(true, residual / kFixedPoint);
+    }
+  }
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Row& x, const Row& y) { return x.alike < y.alike; });
+  last = nullptr;
+  for (const Row& row : rows) {
+    by_row.Add(last == nullptr || row.alike != last->alike, row.error[w] - bias * row.weight[w]);
+    last = &row;
+  }
+  const double variance = std::max({by_row.Value(), by_column.Value(), by_head.Value()});
+  const double least = std::fabs(error) * 0x1p-40;  // errors that are all the same
+  return {bias, error / std::max(std::sqrt(variance), least), by_row.clusters()};
+}
+
+std::vector<BiasFinding> FindBias(const Bias& bias, double floor) {
+  std::vector<BiasFinding> findings;
+  const auto look = [&](Witness witness, std::optional<int64_t> head) {
+    const BiasEstimate estimate = bias.Estimate(witness, head);
+    const bool fails = estimate.clusters >= kLeastBiasRows &&
+                       std::fabs(estimate.sigma) >= kBiasSigma && std::fabs(estimate.bias) > floor;
+    if (estimate.clusters > 0 && (!head || fails))
+      findings.push_back({witness, head, estimate, floor, fails});
+  };
+  for (const Witness witness : kWitnesses) look(witness, std::nullopt);
+  for (const Witness witness : kWitnesses) {
+    for (const int64_t head : bias.Heads()) look(witness, head);
+  }
+  return findings;
+}
+
+}  // namespace bitanchor
