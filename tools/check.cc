@@ -95,6 +95,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
   for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
+  for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
   PrintFrequencies(verdict.inverse_frequencies);
   if (!verdict.not_judged.empty())
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
@@ -126,6 +127,9 @@ int Check(const CheckOptions& options) {
     if (!options.json.empty()) WriteFile(options.json, json);
     if (!options.common.quiet) PrintReport(capture, verdict);
     fmt::print("{}verdict: {}\n", options.common.quiet ? "" : "\n", Name(outcome));
+    if (outcome == Outcome::kInconclusive) {
+      for (const std::string& why : verdict.cannot_tell) fmt::print("  {}\n", why);
+    }
   }
   if (outcome == Outcome::kInconclusive) return options.allow_inconclusive ? kPassed : kMismatch;
   return outcome == Outcome::kPass ? kPassed : kMismatch;

@@ -8,6 +8,8 @@
 #include <limits>
 
 #include "lib/exact/attention_interval.h"
+#include "lib/problem/indistinct.h"
+#include "lib/verdict/place.h"
 #include "tools/compute.h"
 #include "tools/judge_gradients.h"
 #include "tools/judge_rope.h"
@@ -136,6 +138,7 @@ Verdict JudgeByContract(const Capture& capture, const Contract& contract,
     JudgeAttention(capture, contract, problem, sample, options, verdict);
   NoteAbsent(capture, verdict);
   JudgeGradients(capture, contract, problem, sample, options, verdict);
+  Conclude(capture, verdict);
   return verdict;
 }
 
@@ -183,7 +186,20 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
     }
   }
   NoteAbsent(capture, verdict);
+  Conclude(capture, verdict);
   return verdict;
+}
+
+void Conclude(const Capture& capture, Verdict& verdict) {
+  const bool rope_alone = !capture.o && !capture.lse && !capture.dout;
+  verdict.cannot_tell =
+      rope_alone ? WhyRopeIndistinct(capture.problem) : WhyIndistinct(capture.problem);
+  for (const OutputVerdict& output : verdict.outputs) {
+    const bool keys = output.name == "dk" || output.name == "dv" || output.name == "k_rope";
+    const std::string where =
+        Signature(output.census, capture.problem.mask, keys ? Side::kKeys : Side::kQueries);
+    if (!where.empty()) verdict.signatures.push_back(output.name + ": " + where);
+  }
 }
 
 }  // namespace bitanchor::tools

@@ -22,6 +22,11 @@ Verdict JudgeByContract(const Capture& capture, const Contract& contract,
 Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
                       const simd::EngineOptions& options);
 
+// Adds to a verdict what follows from it and from the problem, whatever the way of judging: why
+// this problem cannot tell right from wrong (of RoPE's answers alone, if they are all that was
+// judged), and where the wrong elements are. The two above do so themselves.
+void Conclude(const Capture& capture, Verdict& verdict);
+
 }  // namespace bitanchor::tools
 
 #endif  // BITANCHOR_TOOLS_JUDGE_H_

@@ -165,17 +165,22 @@ BiasEstimate Bias::Estimate(Witness witness, std::optional<int64_t> head) const 
 }
 
 std::vector<BiasFinding> FindBias(const Bias& bias, double floor) {
-  std::vector<BiasFinding> findings;
   const auto look = [&](Witness witness, std::optional<int64_t> head) {
     const BiasEstimate estimate = bias.Estimate(witness, head);
     const bool fails = estimate.clusters >= kLeastBiasRows &&
                        std::fabs(estimate.sigma) >= kBiasSigma && std::fabs(estimate.bias) > floor;
-    if (estimate.clusters > 0 && (!head || fails))
-      findings.push_back({witness, head, estimate, floor, fails});
+    return BiasFinding{witness, head, estimate, floor, fails};
   };
-  for (const Witness witness : kWitnesses) look(witness, std::nullopt);
+  std::vector<BiasFinding> findings;
   for (const Witness witness : kWitnesses) {
-    for (const int64_t head : bias.Heads()) look(witness, head);
+    const BiasFinding overall = look(witness, std::nullopt);
+    if (overall.estimate.clusters == 0) continue;
+    findings.push_back(overall);
+    if (overall.fails) continue;
+    for (const int64_t head : bias.Heads()) {
+      const BiasFinding one = look(witness, head);
+      if (one.fails) findings.push_back(one);
+    }
   }
   return findings;
 }

@@ -81,8 +81,8 @@ struct BiasFinding {
   bool fails;    // enough rows, sigma at least kBiasSigma either way, and bias beyond the floor
 };
 
-// Every witness over all rows, then those heads that fail by themselves. Empty where no row's bias
-// was measured.
+// Every witness over all rows, and where that does not fail the heads that do. Empty where no row's
+// bias was measured.
 std::vector<BiasFinding> FindBias(const Bias& bias, double floor);
 
 }  // namespace bitanchor
