@@ -1,0 +1,38 @@
+// The options that describe a problem, for every command that draws one.
+#ifndef BITANCHOR_TOOLS_PROBLEM_OPTIONS_H_
+#define BITANCHOR_TOOLS_PROBLEM_OPTIONS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "lib/problem/problem_spec.h"
+#include "tools/compute.h"
+
+namespace bitanchor::tools {
+
+struct ProblemOptions {
+  std::string shape, documents, mask = "full", dtype = "bf16", corner = "top-left";
+  std::string rope, rope_theta, rope_config, layer_type;
+  bool not_causal = false, reset_positions = false, gradient = false;
+  int64_t window = 0, kv_length = 0;
+  uint64_t seed = 0;
+
+  void AddTo(CLI::App& app);
+  ProblemSpec Spec() const;  // throws InputError naming the option
+};
+
+// A problem and the memory of its tensors.
+struct DrawnProblem {
+  AttentionProblem problem;
+  OwnedTensor q, k, v;
+  OwnedTensor dout;  // where the spec asks for it
+};
+
+// By gen-1. Throws InputError where the spec describes no valid problem, or one that this machine's
+// memory cannot hold; nothing large is allocated before that.
+DrawnProblem Draw(const ProblemSpec& spec, Layout layout);
+
+}  // namespace bitanchor::tools
+
+#endif  // BITANCHOR_TOOLS_PROBLEM_OPTIONS_H_
