@@ -9,6 +9,7 @@
 #include "lib/file/write_file.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
+#include "tools/compute.h"
 #include "tools/judge.h"
 
 namespace bitanchor::tools {
@@ -28,15 +29,6 @@ const Contract& ChooseContract(const CheckOptions& options, const AttentionProbl
   std::string names;
   for (const Contract& c : Contracts()) names += (names.empty() ? "" : ", ") + std::string(c.name);
   throw InputError("--contract", options.contract.substr(0, 60), "one of " + names);
-}
-
-const AttentionRecipe& ChooseRecipe(const CheckOptions& options) {
-  const AttentionRecipe* recipe = FindAttentionRecipe(options.recipe);
-  if (recipe != nullptr) return *recipe;
-  std::string names;
-  for (const AttentionRecipe& r : AttentionRecipes())
-    names += (names.empty() ? "" : ", ") + std::string(r.name);
-  throw InputError("--recipe", options.recipe.substr(0, 60), "one of " + names);
 }
 
 std::string Percent(int64_t part, int64_t all) {
@@ -117,7 +109,7 @@ int Check(const CheckOptions& options) {
   const Verdict verdict = options.recipe.empty()
                               ? JudgeByContract(capture, ChooseContract(options, capture.problem),
                                                 options.sample, engine)
-                              : JudgeByReplay(capture, ChooseRecipe(options), engine);
+                              : JudgeByReplay(capture, RecipeOption(options.recipe), engine);
   const Outcome outcome = verdict.Result();
   const std::string json =
       JsonReport(verdict, capture.problem, capture.layout, capture.kernel, capture.defaults);

@@ -1,8 +1,10 @@
 #include "tools/compute.h"
 
+#include "lib/file/capture_writer.h"
 #include "lib/recipe/rope_recipe.h"
 #include "lib/scalar/attention.h"
 #include "lib/scalar/rope.h"
+#include "lib/tensor/error.h"
 #include "simd/rope.h"
 
 namespace bitanchor::tools {
@@ -93,6 +95,37 @@ Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
   ApplyRope(*problem.rope, out.dk.view, problem.k_positions, engine, options, out.dk.view,
             kBackward);
   return out;
+}
+
+Answers AnswerAll(const AttentionProblem& problem, const TensorView& dout,
+                  const AttentionRecipe& recipe, Layout layout, Engine engine,
+                  const simd::EngineOptions& options) {
+  Answers out;
+  out.rotated = Rotate(problem, layout, engine, options);
+  simd::AttentionRows rows;
+  simd::AttentionRows* const kept = dout && engine == Engine::kSimd ? &rows : nullptr;
+  out.answer = Attend(out.rotated.problem, recipe, layout, engine, options, problem.dtype, kept);
+  out.tensors = {OutView("o", out.answer.o.view, layout),
+                 OutLse(out.answer.lse, problem.shape, layout)};
+  if (problem.rope) {
+    out.tensors.push_back(OutView("q_rope", out.rotated.q.view, layout));
+    out.tensors.push_back(OutView("k_rope", out.rotated.k.view, layout));
+  }
+  if (!dout) return out;
+  out.gradients = Differentiate(problem, out.rotated, recipe, layout, engine, options, dout, kept);
+  out.tensors.push_back(OutView("dq", out.gradients.dq.view, layout));
+  out.tensors.push_back(OutView("dk", out.gradients.dk.view, layout));
+  out.tensors.push_back(OutView("dv", out.gradients.dv.view, layout));
+  return out;
+}
+
+const AttentionRecipe& RecipeOption(const std::string& name) {
+  const AttentionRecipe* const recipe = FindAttentionRecipe(name);
+  if (recipe != nullptr) return *recipe;
+  std::string names;
+  for (const AttentionRecipe& r : AttentionRecipes())
+    names += (names.empty() ? "" : ", ") + std::string(r.name);
+  throw InputError("--recipe", name.substr(0, 60), "one of " + names);
 }
 
 }  // namespace bitanchor::tools

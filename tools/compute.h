@@ -2,8 +2,10 @@
 #ifndef BITANCHOR_TOOLS_COMPUTE_H_
 #define BITANCHOR_TOOLS_COMPUTE_H_
 
+#include <string>
 #include <vector>
 
+#include "lib/file/safetensors.h"
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/attention_recipe.h"
 #include "simd/attention.h"
@@ -54,6 +56,22 @@ Gradients Differentiate(const AttentionProblem& problem, const Rotated& rotated,
                         const AttentionRecipe& recipe, Layout layout, Engine engine,
                         const simd::EngineOptions& options, const TensorView& dout,
                         const simd::AttentionRows* rows = nullptr);
+
+// Everything that a recipe answers to a problem. Moving it leaves the tensors valid.
+struct Answers {
+  Rotated rotated;
+  Answer answer;
+  Gradients gradients;             // empty without dout
+  std::vector<OutTensor> tensors;  // o, lse; with rope q_rope, k_rope; with dout dq, dk, dv
+};
+
+// dout: null where there are to be no gradients. `layout` is that of the answers.
+Answers AnswerAll(const AttentionProblem& problem, const TensorView& dout,
+                  const AttentionRecipe& recipe, Layout layout, Engine engine,
+                  const simd::EngineOptions& options);
+
+// Throws InputError naming --recipe where there is no such recipe.
+const AttentionRecipe& RecipeOption(const std::string& name);
 
 }  // namespace bitanchor::tools
 

@@ -2,8 +2,7 @@
 #include <fmt/format.h>
 
 #include "lib/file/capture.h"
-#include "lib/file/capture_writer.h"
-#include "lib/tensor/error.h"
+#include "lib/file/safetensors.h"
 #include "tools/commands.h"
 #include "tools/compute.h"
 
@@ -16,42 +15,18 @@ struct RunOptions {
 };
 
 int Run(const RunOptions& options) {
-  const AttentionRecipe* recipe = FindAttentionRecipe(options.recipe);
-  if (recipe == nullptr) {
-    std::string names;
-    for (const AttentionRecipe& r : AttentionRecipes())
-      names += (names.empty() ? "" : ", ") + std::string(r.name);
-    throw InputError("--recipe", options.recipe.substr(0, 60), "one of " + names);
-  }
+  const AttentionRecipe& recipe = RecipeOption(options.recipe);
   const simd::EngineOptions engine_options = options.common.Engine("run");
   const Engine engine = options.engine == "scalar" ? Engine::kScalar : Engine::kSimd;
   const Capture capture = ReadCapture(options.problem);
-  const AttentionProblem& problem = capture.problem;
-  const Rotated rotated = Rotate(problem, capture.layout, engine, engine_options);
-  simd::AttentionRows rows;
-  simd::AttentionRows* const kept = capture.dout && engine == Engine::kSimd ? &rows : nullptr;
-  const Answer answer =
-      Attend(rotated.problem, *recipe, capture.layout, engine, engine_options, problem.dtype, kept);
-
-  std::vector<OutTensor> tensors = {OutView("o", answer.o.view, capture.layout),
-                                    OutLse(answer.lse, problem.shape, capture.layout)};
-  if (problem.rope) {
-    tensors.push_back(OutView("q_rope", rotated.q.view, capture.layout));
-    tensors.push_back(OutView("k_rope", rotated.k.view, capture.layout));
-  }
-  Gradients gradients;
-  if (capture.dout) {
-    gradients = Differentiate(problem, rotated, *recipe, capture.layout, engine, engine_options,
-                              capture.dout, kept);
-    tensors.push_back(OutView("dq", gradients.dq.view, capture.layout));
-    tensors.push_back(OutView("dk", gradients.dk.view, capture.layout));
-    tensors.push_back(OutView("dv", gradients.dv.view, capture.layout));
-  }
-  WriteSafetensors(options.out, tensors, {});
+  const Answers answers =
+      AnswerAll(capture.problem, capture.dout, recipe, capture.layout, engine, engine_options);
+  WriteSafetensors(options.out, answers.tensors, {});
   if (!options.common.quiet) {
     for (const std::string& taken : capture.defaults) fmt::print("{}\n", taken);
     std::string names;
-    for (const OutTensor& tensor : tensors) names += (names.empty() ? "" : ", ") + tensor.name;
+    for (const OutTensor& tensor : answers.tensors)
+      names += (names.empty() ? "" : ", ") + tensor.name;
     fmt::print("{}: {} by recipe {}\n", options.out, names, options.recipe);
   }
   return kPassed;
