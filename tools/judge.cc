@@ -194,10 +194,11 @@ void Conclude(const Capture& capture, Verdict& verdict) {
   const bool rope_alone = !capture.o && !capture.lse && !capture.dout;
   verdict.cannot_tell =
       rope_alone ? WhyRopeIndistinct(capture.problem) : WhyIndistinct(capture.problem);
-  for (const OutputVerdict& output : verdict.outputs) {
-    const bool keys = output.name == "dk" || output.name == "dv" || output.name == "k_rope";
-    const std::string where =
-        Signature(output.census, capture.problem.mask, keys ? Side::kKeys : Side::kQueries);
+  for (OutputVerdict& output : verdict.outputs) {
+    const bool of_keys = output.name == "dk" || output.name == "dv" || output.name == "k_rope";
+    const Side side = of_keys ? Side::kKeys : Side::kQueries;
+    output.by = Breakdowns(output.census, capture.problem.mask, side);
+    const std::string where = Signature(output.census, capture.problem.mask, side);
     if (!where.empty()) verdict.signatures.push_back(output.name + ": " + where);
   }
 }

@@ -62,6 +62,20 @@ double LargestSigma(const std::vector<BiasFinding>& findings) {
   return largest;
 }
 
+Json BreakdownsJson(const std::vector<Breakdown>& breakdowns) {
+  Json by = Json::object();
+  for (const Breakdown& breakdown : breakdowns) {
+    Json& groups = by[breakdown.by] = Json::array();
+    for (const Group& group : breakdown.groups) {
+      groups.push_back({{"value", group.value},
+                        {"elements", group.elements},
+                        {"wrong", group.wrong},
+                        {"worst_share_of_bound", Number(group.share)}});
+    }
+  }
+  return by;
+}
+
 Json OutputJson(const OutputVerdict& output, Layout layout) {
   const Census& census = output.census;
   Json worst = Json::array();
@@ -86,6 +100,7 @@ Json OutputJson(const OutputVerdict& output, Layout layout) {
           {"bias", BiasesJson(output.biases)},
           {"bias_sigma", Number(LargestSigma(output.biases))},
           {"biased", output.Biased()},
+          {"by", BreakdownsJson(output.by)},
           {"worst", worst}};
 }
 

@@ -1,10 +1,12 @@
 #include "lib/verdict/place.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 namespace bitanchor {
@@ -13,13 +15,14 @@ namespace {
 constexpr double kMost = 0.98;        // of the wrong elements
 constexpr double kInformative = 0.6;  // of the rows judged: a place that holds more is no place
 constexpr int64_t kFewRows = 8;       // judged: too few to speak of places
-constexpr int64_t kNearStart = 64;    // tokens: one query block
+constexpr int64_t kBlock = 64;        // tokens: one query block
 constexpr size_t kLongestList = 6;
 
 // By the value of something that rows or elements have: how many were judged and how many are
 // wrong.
 struct Tally {
   int64_t judged = 0, wrong = 0;
+  double share = 0;
 };
 using Tallies = std::map<int64_t, Tally>;
 
@@ -67,21 +70,14 @@ std::optional<std::string> Describe(const std::vector<int64_t>& values) {
   return list;
 }
 
-// The first token of the document that each token of a batch lies in; ids may interleave.
-std::vector<int64_t> DocumentStarts(const std::vector<int64_t>& ids, int64_t b, int64_t S) {
-  std::map<int64_t, int64_t> start_of;
-  std::vector<int64_t> starts(S);
-  for (int64_t s = 0; s < S; ++s) starts[s] = start_of.try_emplace(ids[b * S + s], s).first->second;
-  return starts;
-}
-
 class Places {
  public:
   Places(const Census& census, const Mask& mask, Side side)
       : census_(census),
         rows_(census.Rows()),
         ids_(side == Side::kQueries ? mask.q_ids : mask.k_ids),
-        S_(side == Side::kQueries ? mask.Sq : mask.Skv) {
+        S_(side == Side::kQueries ? mask.Sq : mask.Skv),
+        side_(side) {
     for (const RowRecord& row : rows_) wrong_ += row.wrong;
   }
 
@@ -101,7 +97,48 @@ class Places {
     return sentence;
   }
 
+  std::vector<Breakdown> Breakdowns() const {
+    const int64_t elements = rows_.empty() ? 0 : rows_.front().elements;
+    std::vector<Breakdown> all;
+    const auto add = [&](std::string by, const Tallies& tallies, int64_t elements_of_one) {
+      if (tallies.size() < 2) return;
+      Breakdown breakdown{std::move(by), {}};
+      for (const auto& [value, tally] : tallies) {
+        breakdown.groups.push_back(
+            {value, tally.judged * elements_of_one, tally.wrong, tally.share});
+      }
+      KeepWorst(breakdown.groups);
+      all.push_back(std::move(breakdown));
+    };
+    add("batch", ByRow([](const RowRecord& row) { return row.b; }), elements);
+    add("head", ByRow([](const RowRecord& row) { return row.h; }), elements);
+    add(side_ == Side::kQueries ? "query_block" : "key_block",
+        ByRow([](const RowRecord& row) { return row.s / kBlock; }), elements);
+    if (!ids_.empty()) {
+      const std::vector<std::vector<int64_t>> distances = Distances();
+      add("document", ByRow([&](const RowRecord& row) { return ids_[row.b * S_ + row.s]; }),
+          elements);
+      add("distance", ByRow([&](const RowRecord& row) {
+            return static_cast<int64_t>(
+                std::bit_width(static_cast<uint64_t>(distances[row.b][row.s])));
+          }),
+          elements);
+    }
+    add("dimension", ByColumn(), 1);
+    return all;
+  }
+
  private:
+  static void KeepWorst(std::vector<Group>& groups) {
+    if (groups.size() <= kMostGroups) return;
+    std::sort(groups.begin(), groups.end(), [](const Group& x, const Group& y) {
+      return std::tuple(-x.wrong, -x.share, x.value) < std::tuple(-y.wrong, -y.share, y.value);
+    });
+    groups.resize(kMostGroups);
+    std::sort(groups.begin(), groups.end(),
+              [](const Group& x, const Group& y) { return x.value < y.value; });
+  }
+
   template <typename Value>
   Tallies ByRow(const Value& value) const {
     Tallies tallies;
@@ -109,6 +146,7 @@ class Places {
       Tally& tally = tallies[value(row)];
       ++tally.judged;
       tally.wrong += row.wrong;
+      tally.share = std::max<double>(tally.share, row.share);
     }
     return tallies;
   }
@@ -118,7 +156,7 @@ class Places {
     if (census_.wrong_by_column.size() < 2) return tallies;
     for (size_t d = 0; d < census_.wrong_by_column.size(); ++d) {
       tallies[static_cast<int64_t>(d)] = {static_cast<int64_t>(rows_.size()),
-                                          census_.wrong_by_column[d]};
+                                          census_.wrong_by_column[d], 0};
     }
     return tallies;
   }
@@ -148,16 +186,14 @@ class Places {
     Say("document ", "documents ",
         ByRow([&](const RowRecord& row) { return ids_[row.b * S_ + row.s]; }));
     if (documents.size() < 2) return;
-    std::map<int64_t, std::vector<int64_t>> starts;
+    const std::vector<std::vector<int64_t>> distances = Distances();
     const Tallies near = ByRow([&](const RowRecord& row) {
-      auto& of_batch = starts[row.b];
-      if (of_batch.empty()) of_batch = DocumentStarts(ids_, row.b, S_);
-      return static_cast<int64_t>(row.s - of_batch[row.s] < kNearStart);
+      return static_cast<int64_t>(distances[row.b][row.s] < kBlock);
     });
     const std::vector<int64_t> values = Place(near);
     if (values != std::vector<int64_t>{1}) return;
     near_start_ = true;
-    parts_.push_back("the first " + std::to_string(kNearStart) + " tokens of a document");
+    parts_.push_back("the first " + std::to_string(kBlock) + " tokens of a document");
     Held(near, values);
   }
 
@@ -201,12 +237,26 @@ class Places {
     return stretch;
   }
 
+  // Of each token of each batch from the first token of its document; documents may interleave.
+  std::vector<std::vector<int64_t>> Distances() const {
+    std::vector<std::vector<int64_t>> distances(ids_.size() / S_);
+    for (size_t b = 0; b < distances.size(); ++b) {
+      std::map<int64_t, int64_t> starts;
+      for (int64_t s = 0; s < S_; ++s) {
+        const int64_t id = ids_[static_cast<int64_t>(b) * S_ + s];
+        distances[b].push_back(s - starts.try_emplace(id, s).first->second);
+      }
+    }
+    return distances;
+  }
+
   double Judged() const { return static_cast<double>(rows_.size()); }
 
   const Census& census_;
   std::vector<RowRecord> rows_;
   const std::vector<int64_t>& ids_;
   int64_t S_, wrong_ = 0;
+  Side side_;
   std::vector<std::string> parts_;
   bool all_ = true, near_start_ = false;
 };
@@ -215,6 +265,10 @@ class Places {
 
 std::string Signature(const Census& census, const Mask& mask, Side side) {
   return Places(census, mask, side).Sentence();
+}
+
+std::vector<Breakdown> Breakdowns(const Census& census, const Mask& mask, Side side) {
+  return Places(census, mask, side).Breakdowns();
 }
 
 }  // namespace bitanchor

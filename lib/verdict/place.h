@@ -21,6 +21,24 @@ enum class Side { kQueries, kKeys };
 // were judged, or where the wrong elements are everywhere.
 std::string Signature(const Census& census, const Mask& mask, Side side);
 
+// The census once more by one thing that rows or elements have.
+struct Group {
+  int64_t value, elements, wrong;
+  double share;  // worst share of the bound; not kept by dimension, where it is 0
+};
+struct Breakdown {
+  // "batch", "head", "query_block" or "key_block" (of 64 tokens), "document", "distance" (of a
+  // token from its document's start: value n holds distances 2^(n-1) to 2^n - 1, and 0 the start
+  // itself), "dimension"
+  std::string by;
+  std::vector<Group> groups;  // ascending by value
+};
+
+// All of them that apply, those of one group alone left out; at most kMostGroups of each, the
+// worst.
+inline constexpr size_t kMostGroups = 256;
+std::vector<Breakdown> Breakdowns(const Census& census, const Mask& mask, Side side);
+
 }  // namespace bitanchor
 
 #endif  // BITANCHOR_LIB_VERDICT_PLACE_H_

@@ -8,6 +8,7 @@
 
 #include "lib/recipe/frequency_choice.h"
 #include "lib/verdict/census.h"
+#include "lib/verdict/place.h"
 
 namespace bitanchor {
 
@@ -18,6 +19,7 @@ struct OutputVerdict {
   std::string name;  // "o", "lse", "q_rope", "k_rope", "delta", "dq", "dk", "dv"
   Census census;
   std::vector<BiasFinding> biases = {};  // where a contract says how large one may be
+  std::vector<Breakdown> by = {};        // by head, document, ...
 
   bool Biased() const;
   bool Failed() const { return census.Failed() || Biased(); }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 
@@ -106,6 +107,42 @@ TEST(Signature, NaNIsWrongToo) {
   Mask mask;
   mask.Sq = mask.Skv = 100;
   EXPECT_EQ(Signature(census, mask, Side::kQueries), "the wrong element is in token 40");
+}
+
+TEST(Breakdown, CountsEveryElementOnce) {
+  Census census(DType::kF32);
+  const Mask mask = Documents();
+  for (int64_t s = 0; s < kS; ++s) {
+    float got[kD];
+    Interval want[kD];
+    for (int64_t d = 0; d < kD; ++d) {
+      want[d] = {1, 0, 2};
+      got[d] = d == 3 && mask.k_ids[s] == 2 ? 4.0f : 1.5f;
+    }
+    census.AddRow({0, s, s % 2, 0}, got, want, kD);
+  }
+  std::string names;
+  for (const Breakdown& breakdown : Breakdowns(census, mask, Side::kQueries)) {
+    names += breakdown.by + " ";
+    int64_t elements = 0, wrong = 0;
+    double share = 0;
+    for (const Group& group : breakdown.groups) {
+      elements += group.elements;
+      wrong += group.wrong;
+      share = std::max(share, group.share);
+    }
+    EXPECT_EQ(elements, kS * kD) << breakdown.by;
+    EXPECT_EQ(wrong, 128) << breakdown.by;
+    EXPECT_EQ(share, breakdown.by == "dimension" ? 0 : 3) << breakdown.by;
+    if (breakdown.by == "document") {
+      EXPECT_EQ(breakdown.groups[2].wrong, 128);
+    }
+    if (breakdown.by == "distance") {
+      EXPECT_EQ(breakdown.groups[0].elements, 5 * kD) << "the anchor and four starts";
+      EXPECT_EQ(breakdown.groups.back().value, 7) << "distances 64 to 127";
+    }
+  }
+  EXPECT_EQ(names, "head query_block document distance dimension ");
 }
 
 }  // namespace
