@@ -66,6 +66,7 @@ class RowOutputs {
       high = std::min(high, column.o + bound);
     }
     Interval interval = RoundedInterval(p_.o_dtype, column.o, low, high);
+    interval.magnitude = static_cast<float>(column.size);
     if (measured_) {
       interval.size = static_cast<float>(column.size);
       interval.scale_slope = static_cast<float>(column.scale_slope);

@@ -24,6 +24,7 @@ struct Interval {
   // what adds up to `want`, for o sum_j p_j |v_jd|, 0 where it is not measured; and d want / d log
   // softmax_scale, for o sum_j p_j (t_j - mean t)(v_jd - want).
   float size = 0, scale_slope = 0;
+  float magnitude = 0;  // of o sum_j p_j |v_jd|, measured or not
 };
 
 inline constexpr Interval kUndeterminedInterval = {std::numeric_limits<double>::quiet_NaN(),
