@@ -50,9 +50,13 @@ void PrintOutput(const OutputVerdict& output, Layout layout) {
   fmt::print("\n  largest error {:.4g} ulp, worst share of the bound {:.4g}\n", c.max_ulp,
              c.max_share);
   for (const BiasFinding& b : output.biases) {
-    fmt::print("  bias, {}{}: {:+.3g} u ({:+.1f} sigma; allowed {:.2g} u){}\n", Name(b.witness),
-               b.head ? fmt::format(" of head {}", *b.head) : "", b.estimate.bias, b.estimate.sigma,
-               b.floor, b.fails ? "   BIASED" : "");
+    fmt::print(
+        "  bias, {}{}: {:+.3g} u ({:+.1f} sigma; allowed {:.2g} u){}\n", Name(b.witness),
+        b.head ? fmt::format(" of head {}", *b.head) : "", b.estimate.bias, b.estimate.sigma,
+        std::max(b.floor.bias, b.estimate.effect > 0
+                                   ? b.floor.effect * std::fabs(b.estimate.bias) / b.estimate.effect
+                                   : 0.0),
+        b.fails ? "   BIASED" : "");
   }
   if (c.worst.empty()) return;
   fmt::print("  {:>24} {:>15} {:>15} {:>15} {:>15} {:>9}\n", "worst elements", "got", "want", "low",

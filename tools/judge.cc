@@ -18,6 +18,10 @@
 namespace bitanchor::tools {
 namespace {
 
+// In units of u m_d. Weights that are lost to their type come to half of it at most where bias is
+// measured (lib/exact/attention_interval.cc).
+constexpr double kLeastEffect = 0x1p-12;
+
 void WidenForConversion(const LseSpec& spec, Interval& interval) {
   if (!std::isfinite(interval.want)) return;
   const double more = LseConversion(spec) * std::fabs(interval.want);
@@ -30,7 +34,7 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
                     const simd::EngineOptions& options, Verdict& verdict) {
   const std::vector<RowBlock> blocks = RowBlocks(problem.problem.shape.B, problem.problem.shape.Hq,
                                                  problem.problem.shape.Sq, sample);
-  const int64_t D = problem.problem.shape.D;
+  const int64_t D = problem.problem.shape.D, Skv = problem.problem.shape.Skv;
   const auto census = Judged<2>(
       options, static_cast<int64_t>(blocks.size()), {Census(problem.o_dtype), Census(DType::kF32)},
       [&](int64_t task, std::array<Census, 2>& mine) {
@@ -56,11 +60,15 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
         }
       });
   if (capture.o) {
-    const double floor =
-        contract.BiasFloor(capture.problem.shape.Skv, UnitRoundoff(capture.o.dtype));
+    const double u = UnitRoundoff(capture.o.dtype);
+    const BiasFloor floor = {contract.BiasFloor(Skv, u), kLeastEffect};
     verdict.outputs.push_back({"o", census[0], FindBias(census[0].bias, floor)});
   }
-  if (capture.lse) verdict.outputs.push_back({"lse", census[1]});
+  if (capture.lse) {
+    constexpr Witness kOfLse[] = {Witness::kOffset, Witness::kScale};
+    const double floor = contract.LseBiasFloor(Skv) / UnitRoundoff(DType::kF32);
+    verdict.outputs.push_back({"lse", census[1], FindBias(census[1].bias, {0, floor}, kOfLse)});
+  }
 }
 
 void NoteAbsent(const Capture& capture, Verdict& verdict) {

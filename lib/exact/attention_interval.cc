@@ -22,11 +22,26 @@ constexpr float kInfF = std::numeric_limits<float>::infinity();
 // Standard deviation of a row's scores, below which its bias is not measured: a dozen ulps of bf16
 // weights.
 constexpr double kLeastSpread = 0.05;
+// Share of the output's roundoff that weights lost to their type's least number may come to; half
+// the effect that a bias must have to be one (kLeastEffect in tools/judge.cc).
+constexpr double kMostLost = 0x1p-13;
+
+double MeanScore(const ScoreRow& row) {
+  double mean = 0;
+  for (const Key& key : row.keys) {
+    if (key.w > 0) mean += key.w / row.l * key.score.t;
+  }
+  return mean;
+}
 
 Interval Lse(const ScoreRow& row, const Contract& contract) {
   if (!row.useful) return kUndeterminedInterval;
   const LseBound lse = LseOf(row, contract);
-  return RoundedInterval(DType::kF32, lse.want, lse.want - lse.below, lse.want + lse.above);
+  Interval interval =
+      RoundedInterval(DType::kF32, lse.want, lse.want - lse.below, lse.want + lse.above);
+  interval.size = 1;  // errors of a logarithm are relative ones of what is under it
+  interval.scale_slope = static_cast<float>(MeanScore(row));
+  return interval;
 }
 
 // One output element of an ordinary row.
@@ -40,11 +55,14 @@ class RowOutputs {
  public:
   RowOutputs(const IntervalProblem& p, const Contract& contract, const ScoreRow& row, int64_t b,
              int64_t key_head)
-      : p_(p), contract_(contract), row_(row), terms_(row.terms), b_(b), key_head_(key_head) {
-    for (const Key& key : row.keys) {
-      if (key.w > 0) mean_score_ += key.w / row.l * key.score.t;
-    }
-    measured_ = ScoresSpread();
+      : p_(p),
+        contract_(contract),
+        row_(row),
+        terms_(row.terms),
+        b_(b),
+        key_head_(key_head),
+        mean_score_(MeanScore(row)) {
+    measured_ = ScoresSpread() && FewWeightsLost();
   }
 
   Interval Element(int64_t d) const {
@@ -96,6 +114,17 @@ class RowOutputs {
     return c;
   }
 
+  // Whether weights too small for their type, which any rounding takes the same way, to zero, add
+  // up to nothing beside the roundoff of the output.
+  bool FewWeightsLost() const {
+    const double least = contract_.weight_absolute + terms_.weight_absolute;
+    double lost = 0;
+    for (const Key& key : row_.keys) {
+      if (key.w < 0x1p11 * least) lost += std::min(key.w, least);
+    }
+    return lost <= kMostLost * RoundingOf(p_.o_dtype).relative * row_.l;
+  }
+
   // Whether the scores cover enough ulps of the weights' type for a right rounding of P to average
   // out: of weights within a few ulps of each other all may be rounded the same way.
   bool ScoresSpread() const {
@@ -141,7 +170,7 @@ class RowOutputs {
   const ScoreRow& row_;
   const RowTerms& terms_;
   int64_t b_, key_head_;
-  double mean_score_ = 0;
+  double mean_score_;
   bool measured_ = false;
 };
 

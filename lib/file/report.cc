@@ -46,7 +46,9 @@ Json BiasesJson(const std::vector<BiasFinding>& findings) {
                       {"bias", Number(finding.estimate.bias)},
                       {"sigma", Number(finding.estimate.sigma)},
                       {"rows", finding.estimate.clusters},
-                      {"floor", Number(finding.floor)},
+                      {"effect", Number(finding.estimate.effect)},
+                      {"floor", Number(finding.floor.bias)},
+                      {"effect_floor", Number(finding.floor.effect)},
                       {"fails", finding.fails}});
   }
   return biases;

@@ -49,9 +49,13 @@ struct Contract {
   double Depth(int64_t visible_keys) const {
     return depth_base + static_cast<double>(visible_keys) / depth_keys;
   }
-  // In units of roundoff `u` of the output's type, for rows of up to so many visible keys.
+  // The same in units of roundoff `u` of the output's type, for rows of up to so many visible keys.
   double BiasFloor(int64_t visible_keys, double u) const {
     return std::max(bias_floor, operation / 2 * Depth(visible_keys) / u);
+  }
+  // Of lse, absolute: what the row sum may lose, and an exp that is off one way.
+  double LseBiasFloor(int64_t visible_keys) const {
+    return operation / 2 * Depth(visible_keys) + exp_error;
   }
 };
 

@@ -6,18 +6,21 @@
 #include <iterator>
 #include <tuple>
 
+#include "lib/tensor/tensor_view.h"
+
 namespace bitanchor {
 namespace {
 
-constexpr double kFixedPoint = 0x1p28;
-constexpr double kMost = 16;  // what is beyond is cut: no bias, but a fault that others see
+constexpr double kFixedPoint = 0x1p20;
+// What is beyond is cut: no bias, but a fault that others see.
+constexpr double kMostError = 0x1p14, kMostSlope = 16;
 
 int64_t Fixed(double x) { return std::llround(x * kFixedPoint); }
 
 // What an element's error is projected on.
 std::array<double, kWitnesses.size()> Regressors(const Interval& want) {
   const double size = want.size;
-  return {1.0, want.want / size, std::clamp(want.scale_slope / size, -kMost, kMost)};
+  return {1.0, want.want / size, std::clamp(want.scale_slope / size, -kMostSlope, kMostSlope)};
 }
 
 // The variance of a sum whose addends have causes in common within a cluster: residuals summed over
@@ -71,48 +74,70 @@ double UnitRoundoff(DType dtype) {
 
 void Bias::AddRow(int64_t b, int64_t s, int64_t h, const float* got, const Interval* want,
                   int64_t n) {
-  std::array<double, kWitnesses.size()> error = {}, weight = {};
+  Sums<double> sums;
   uint64_t alike = 0xcbf29ce484222325;  // FNV-1a, by words
   bool any = false;
-  std::vector<Column>& columns = columns_[h];
+  auto& columns = columns_[h];
   if (columns.size() < static_cast<size_t>(n)) columns.resize(n);
   for (int64_t d = 0; d < n; ++d) {
     if (want[d].size == 0 || !std::isfinite(got[d]) || !std::isfinite(want[d].want)) continue;
     any = true;
     alike = (alike ^ std::bit_cast<uint64_t>(want[d].want)) * 0x100000001b3;
-    const double e = std::clamp((got[d] - want[d].want) / (unit_ * want[d].size), -kMost, kMost);
+    const double unit = UnitRoundoff(dtype_) * want[d].size, share = 1 / static_cast<double>(n);
+    const double e = std::clamp((got[d] - want[d].want) / unit, -kMostError, kMostError);
+    const double r =
+        std::clamp((RoundTo(dtype_, want[d].want) - want[d].want) / unit, -kMostError, kMostError);
     const auto on = Regressors(want[d]);
     for (size_t w = 0; w < on.size(); ++w) {
-      const double along = e * on[w] / static_cast<double>(n);
-      const double square = on[w] * on[w] / static_cast<double>(n);
-      error[w] += along;
-      weight[w] += square;
-      columns[d].error[w] += Fixed(along);
-      columns[d].weight[w] += Fixed(square);
+      sums.error[w] += e * on[w] * share;
+      sums.rounding[w] += r * on[w] * share;
+      sums.weight[w] += on[w] * on[w] * share;
+      columns[d].error[w] += Fixed(e * on[w]);
+      columns[d].rounding[w] += Fixed(r * on[w]);
+      columns[d].weight[w] += Fixed(on[w] * on[w]);
     }
+    sums.error_rounding += e * r * share;
+    sums.rounding_rounding += r * r * share;
   }
   if (!any) return;
-  Row row{static_cast<int32_t>(b), static_cast<int32_t>(h), static_cast<int32_t>(s),
-          static_cast<uint32_t>(alike ^ alike >> 32)};
+  Row row{static_cast<int32_t>(b),
+          static_cast<int32_t>(h),
+          static_cast<int32_t>(s),
+          static_cast<uint32_t>(alike ^ alike >> 32),
+          {}};
   for (size_t w = 0; w < kWitnesses.size(); ++w) {
-    row.error[w] = static_cast<float>(error[w]);
-    row.weight[w] = static_cast<float>(weight[w]);
+    row.sums.error[w] = static_cast<float>(sums.error[w]);
+    row.sums.rounding[w] = static_cast<float>(sums.rounding[w]);
+    row.sums.weight[w] = static_cast<float>(sums.weight[w]);
   }
+  row.sums.error_rounding = static_cast<float>(sums.error_rounding);
+  row.sums.rounding_rounding = static_cast<float>(sums.rounding_rounding);
   rows_.push_back(row);
 }
 
 void Bias::Merge(const Bias& other) {
   rows_.insert(rows_.end(), other.rows_.begin(), other.rows_.end());
   for (const auto& [h, theirs] : other.columns_) {
-    std::vector<Column>& ours = columns_[h];
+    auto& ours = columns_[h];
     if (ours.size() < theirs.size()) ours.resize(theirs.size());
     for (size_t d = 0; d < theirs.size(); ++d) {
       for (size_t w = 0; w < kWitnesses.size(); ++w) {
         ours[d].error[w] += theirs[d].error[w];
+        ours[d].rounding[w] += theirs[d].rounding[w];
         ours[d].weight[w] += theirs[d].weight[w];
       }
     }
   }
+}
+
+// How much of the right rounding's error the kernel's answers have, 0 to 1.
+double Bias::Beta(const std::vector<Row>& rows) const {
+  double both = 0, alone = 0;
+  for (const Row& row : rows) {
+    both += row.sums.error_rounding;
+    alone += row.sums.rounding_rounding;
+  }
+  return alone > 0 ? std::clamp(both / alone, 0.0, 1.0) : 0.0;
 }
 
 std::vector<int64_t> Bias::Heads() const {
@@ -129,50 +154,57 @@ BiasEstimate Bias::Estimate(Witness witness, std::optional<int64_t> head) const 
   const auto place = [](const Row& row) { return std::tuple(row.b, row.h, row.s); };
   std::sort(rows.begin(), rows.end(),
             [&](const Row& x, const Row& y) { return place(x) < place(y); });
+  const double beta = Beta(rows);
+  const auto error_of = [&](const auto& sums) {
+    return static_cast<double>(sums.error[w]) - beta * static_cast<double>(sums.rounding[w]);
+  };
   double error = 0, weight = 0;
   for (const Row& row : rows) {
-    error += row.error[w];
-    weight += row.weight[w];
+    error += error_of(row.sums);
+    weight += row.sums.weight[w];
   }
   if (weight == 0) return {};
   const double bias = error / weight;
+  const auto residual = [&](const auto& sums) {
+    return error_of(sums) - bias * static_cast<double>(sums.weight[w]);
+  };
 
   ClusteredVariance by_head, by_column, by_row;
   const Row* last = nullptr;
   for (const Row& row : rows) {
-    by_head.Add(last == nullptr || row.b != last->b || row.h != last->h,
-                row.error[w] - bias * row.weight[w]);
+    by_head.Add(last == nullptr || row.b != last->b || row.h != last->h, residual(row.sums));
     last = &row;
   }
   for (const auto& [h, columns] : columns_) {
     if (head && h != *head) continue;
-    for (const Column& column : columns) {
-      const double residual =
-          static_cast<double>(column.error[w]) - bias * static_cast<double>(column.weight[w]);
-      by_column.Add(true, residual / kFixedPoint);
-    }
+    const double scale = kFixedPoint * static_cast<double>(columns.size());  // rows hold means
+    for (const auto& column : columns) by_column.Add(true, residual(column) / scale);
   }
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& x, const Row& y) { return x.alike < y.alike; });
   last = nullptr;
   for (const Row& row : rows) {
-    by_row.Add(last == nullptr || row.alike != last->alike, row.error[w] - bias * row.weight[w]);
+    by_row.Add(last == nullptr || row.alike != last->alike, residual(row.sums));
     last = &row;
   }
   const double variance = std::max({by_row.Value(), by_column.Value(), by_head.Value()});
   const double least = std::fabs(error) * 0x1p-40;  // errors that are all the same
-  return {bias, error / std::max(std::sqrt(variance), least), by_row.clusters()};
+  const double sigma = error == 0 ? 0 : error / std::max(std::sqrt(variance), least);
+  const double rms = std::sqrt(weight / static_cast<double>(rows.size()));
+  return {bias, sigma, std::fabs(bias) * rms, by_row.clusters()};
 }
 
-std::vector<BiasFinding> FindBias(const Bias& bias, double floor) {
+std::vector<BiasFinding> FindBias(const Bias& bias, const BiasFloor& floor,
+                                  std::span<const Witness> witnesses) {
   const auto look = [&](Witness witness, std::optional<int64_t> head) {
     const BiasEstimate estimate = bias.Estimate(witness, head);
     const bool fails = estimate.clusters >= kLeastBiasRows &&
-                       std::fabs(estimate.sigma) >= kBiasSigma && std::fabs(estimate.bias) > floor;
+                       std::fabs(estimate.sigma) >= kBiasSigma &&
+                       std::fabs(estimate.bias) > floor.bias && estimate.effect > floor.effect;
     return BiasFinding{witness, head, estimate, floor, fails};
   };
   std::vector<BiasFinding> findings;
-  for (const Witness witness : kWitnesses) {
+  for (const Witness witness : witnesses) {
     const BiasFinding overall = look(witness, std::nullopt);
     if (overall.estimate.clusters == 0) continue;
     findings.push_back(overall);

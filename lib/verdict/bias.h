@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -31,8 +32,9 @@ std::string_view Name(Witness witness);  // "offset", "gain", "scale"
 double UnitRoundoff(DType dtype);
 
 struct BiasEstimate {
-  double bias = 0;       // least squares, in units of u: error = bias * (what it is projected on)
-  double sigma = 0;      // signed, in standard errors that know what errors have in common
+  double bias = 0;    // least squares, in units of u: error = bias * (what it is projected on)
+  double sigma = 0;   // signed, in standard errors that know what errors have in common
+  double effect = 0;  // |bias| times the root mean square of what it is projected on: of the errors
   int64_t clusters = 0;  // rows that differ in what was wanted
 };
 
@@ -44,7 +46,7 @@ inline constexpr double kBiasSigma = 6;
 // gives the same estimates to the bit.
 class Bias {
  public:
-  explicit Bias(DType dtype) : unit_(UnitRoundoff(dtype)) {}
+  explicit Bias(DType dtype) : dtype_(dtype) {}
 
   // Row s of head h of batch b. Elements that are not finite or whose size is not known count for
   // nothing.
@@ -56,34 +58,47 @@ class Bias {
   std::vector<int64_t> Heads() const;  // that have rows, ascending
 
  private:
-  using Projections = std::array<float, kWitnesses.size()>;
+  // Means over a row of e x, r x and x^2 for each witness x, and of e r and r^2; r is the error of
+  // the right rounding of what was wanted, which a right kernel shares with it as far as its own
+  // errors are small beside it. It is known and no bias: e - beta r is what is looked at, beta
+  // least squares over all rows.
+  template <typename Number>
+  struct Sums {
+    std::array<Number, kWitnesses.size()> error = {}, rounding = {}, weight = {};
+    Number error_rounding = 0, rounding_rounding = 0;
+  };
   struct Row {
     int32_t b, h, s;
     uint32_t alike;  // a digest of what was wanted: rows with the same one err in the same way
-    Projections error = {}, weight = {};  // means over the row of e x and of x^2
+    Sums<float> sums;
   };
-  // The same of one dimension of a head, summed over rows in fixed point: their order must not
-  // matter.
-  struct Column {
-    std::array<int64_t, kWitnesses.size()> error = {}, weight = {};
-  };
+  double Beta(const std::vector<Row>& rows) const;
 
-  double unit_;
+  DType dtype_;
   std::vector<Row> rows_;
-  std::map<int64_t, std::vector<Column>> columns_;  // by head, then by dimension
+  // By head, then by dimension, over all rows; in fixed point, for their order must not matter.
+  std::map<int64_t, std::vector<Sums<int64_t>>> columns_;
+};
+
+// Below what a bias is no fault.
+struct BiasFloor {
+  double bias = 0;    // in units of u
+  double effect = 0;  // of the errors it makes, in units of u m_d
 };
 
 struct BiasFinding {
   Witness witness;
   std::optional<int64_t> head;  // none: over all rows
   BiasEstimate estimate;
-  double floor;  // units of u
-  bool fails;    // enough rows, sigma at least kBiasSigma either way, and bias beyond the floor
+  BiasFloor floor;
+  bool
+      fails;  // enough rows, sigma at least kBiasSigma either way, bias and effect beyond the floor
 };
 
-// Every witness over all rows, and where that does not fail the heads that do. Empty where no row's
-// bias was measured.
-std::vector<BiasFinding> FindBias(const Bias& bias, double floor);
+// Every witness asked for over all rows, and where that does not fail the heads that do. Empty
+// where no row's bias was measured.
+std::vector<BiasFinding> FindBias(const Bias& bias, const BiasFloor& floor,
+                                  std::span<const Witness> witnesses = kWitnesses);
 
 }  // namespace bitanchor
 

@@ -62,7 +62,7 @@ const BiasFinding& Of(const std::vector<BiasFinding>& findings, Witness witness)
 
 TEST(Bias, RightRoundingIsNone) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    for (const BiasFinding& finding : FindBias(Sum(Answers(seed, Right)), 0)) {
+    for (const BiasFinding& finding : FindBias(Sum(Answers(seed, Right)), {0, 0})) {
       EXPECT_LT(std::fabs(finding.estimate.sigma), 5) << Name(finding.witness) << " seed " << seed;
       EXPECT_FALSE(finding.fails);
       EXPECT_EQ(finding.estimate.clusters, kHeads * kRows);
@@ -76,13 +76,13 @@ TEST(Bias, FaultsShow) {
   const auto offset = FindBias(
       Sum(Answers(
           1, [](int64_t, const Interval& want) { return want.want - kSize * kU * want.size; })),
-      0.02);
+      {0.02, 0});
   EXPECT_TRUE(Of(offset, Witness::kOffset).fails);
   EXPECT_NEAR(Of(offset, Witness::kOffset).estimate.bias, -kSize, 0.005);
 
   const auto gain = FindBias(
       Sum(Answers(2, [](int64_t, const Interval& want) { return want.want * (1 - kSize * kU); })),
-      0.02);
+      {0.02, 0});
   EXPECT_TRUE(Of(gain, Witness::kGain).fails);
   EXPECT_NEAR(Of(gain, Witness::kGain).estimate.bias, -kSize, 0.02);
   EXPECT_FALSE(Of(gain, Witness::kOffset).fails);
@@ -91,7 +91,7 @@ TEST(Bias, FaultsShow) {
                                           [](int64_t, const Interval& want) {
                                             return want.want + kSize * kU * want.scale_slope;
                                           })),
-                              0.02);
+                              {0.02, 0});
   EXPECT_TRUE(Of(scale, Witness::kScale).fails);
   EXPECT_NEAR(Of(scale, Witness::kScale).estimate.bias, kSize, 0.02);
 }
@@ -99,8 +99,8 @@ TEST(Bias, FaultsShow) {
 TEST(Bias, FloorForgives) {
   const Bias bias = Sum(Answers(
       1, [](int64_t, const Interval& want) { return want.want - 0.1 * 0x1p-8 * want.size; }));
-  EXPECT_TRUE(Of(FindBias(bias, 0.09), Witness::kOffset).fails);
-  EXPECT_FALSE(Of(FindBias(bias, 0.11), Witness::kOffset).fails);
+  EXPECT_TRUE(Of(FindBias(bias, {0.09, 0}), Witness::kOffset).fails);
+  EXPECT_FALSE(Of(FindBias(bias, {0.11, 0}), Witness::kOffset).fails);
 }
 
 TEST(Bias, OneHeadIsNamed) {
@@ -108,7 +108,7 @@ TEST(Bias, OneHeadIsNamed) {
                                              [](int64_t h, const Interval& want) {
                                                return want.want * (h == 2 ? 1 - 0.3 * 0x1p-8 : 1.0);
                                              })),
-                                 0.02);
+                                 {0.02, 0});
   EXPECT_FALSE(Of(findings, Witness::kGain).fails) << "three of four heads are right";
   int64_t named = -1;
   for (const BiasFinding& finding : findings) {
@@ -124,7 +124,7 @@ TEST(Bias, RowsAlikeCountOnce) {
     row.got = rows[0].got;
     row.want = rows[0].want;
   }
-  for (const BiasFinding& finding : FindBias(Sum(rows), 0)) {
+  for (const BiasFinding& finding : FindBias(Sum(rows), {0, 0})) {
     EXPECT_EQ(finding.estimate.clusters, 1);
     EXPECT_FALSE(finding.fails);
   }
@@ -143,7 +143,7 @@ TEST(Bias, RowsNearlyAlikeAreNotIndependent) {
         row.got[d] = RoundTo(DType::kBF16, row.want[d].want);
       }
     }
-    for (const BiasFinding& finding : FindBias(Sum(rows), 0)) failed += finding.fails;
+    for (const BiasFinding& finding : FindBias(Sum(rows), {0, 0})) failed += finding.fails;
   }
   EXPECT_EQ(failed, 0);
 }
@@ -152,7 +152,7 @@ TEST(Bias, FewRowsSayNothing) {
   std::vector<Row> rows =
       Answers(6, [](int64_t, const Interval& want) { return want.want * 0.99; });
   rows.resize(kLeastBiasRows - 1);
-  for (const BiasFinding& finding : FindBias(Sum(rows), 0)) EXPECT_FALSE(finding.fails);
+  for (const BiasFinding& finding : FindBias(Sum(rows), {0, 0})) EXPECT_FALSE(finding.fails);
 }
 
 TEST(Bias, OrderAndMergingDoNotMatter) {
@@ -190,7 +190,7 @@ TEST(Bias, WhatIsNotFiniteOrNotMeasuredCountsForNothing) {
   const Bias without = Sum(rows);
   for (const Witness witness : kWitnesses)
     EXPECT_EQ(with.Estimate(witness).sigma, without.Estimate(witness).sigma);
-  EXPECT_TRUE(FindBias(Bias(DType::kF32), 0).empty());
+  EXPECT_TRUE(FindBias(Bias(DType::kF32), {0, 0}).empty());
 }
 
 // An error that is everywhere the same has no scatter to measure it by, and is no less systematic.
@@ -203,7 +203,7 @@ TEST(Bias, ErrorsAllTheSame) {
       row.got[d] = static_cast<float>(row.want[d].want + 0x1p-10);
     }
   }
-  EXPECT_TRUE(Of(FindBias(Sum(rows), 0.02), Witness::kOffset).fails);
+  EXPECT_TRUE(Of(FindBias(Sum(rows), {0.02, 0}), Witness::kOffset).fails);
 }
 
 }  // namespace

@@ -1,0 +1,137 @@
+// No kernel that conforms is called biased, however its roundings point; small systematic faults
+// are.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "lib/exact/attention_interval.h"
+#include "lib/verdict/bias.h"
+#include "tests/exact/conforming_kernel.h"
+#include "tests/support/random_problem.h"
+
+namespace bitanchor {
+namespace {
+
+using testing::ConformingKernel;
+using testing::MakeProblem;
+using testing::OwnedProblem;
+using testing::Values;
+
+constexpr int64_t kS = 96, kHeads = 2;
+
+std::vector<IntervalBlock> Wanted(const AttentionProblem& p) {
+  std::vector<IntervalBlock> blocks(kHeads);
+  const IntervalProblem problem{p, {}, {}, p.dtype};
+  for (int64_t h = 0; h < kHeads; ++h)
+    exact::AttentionIntervals(problem, DefaultContract(p.dtype), 0, h, 0, kS, blocks[h]);
+  return blocks;
+}
+
+// answer(h, i, o) for every row.
+template <typename Answer>
+std::vector<BiasFinding> BiasOf(const AttentionProblem& p, const std::vector<IntervalBlock>& want,
+                                const Answer& answer) {
+  Bias bias(p.dtype);
+  std::vector<float> o;
+  for (int64_t h = 0; h < kHeads; ++h) {
+    for (int64_t i = 0; i < kS; ++i) {
+      answer(h, i, o);
+      bias.AddRow(0, i, h, o.data(), &want[h].o[i * p.shape.D], p.shape.D);
+    }
+  }
+  return FindBias(bias, {DefaultContract(p.dtype).BiasFloor(kS, UnitRoundoff(p.dtype)), 0x1p-12});
+}
+
+OwnedProblem Drawn(DType dtype, uint64_t seed) {
+  const Values styles[] = {Values::kNormal, Values::kPositive, Values::kInteger};
+  MaskSpec mask;
+  mask.rule = seed % 3 == 0 ? MaskRule::kAnchor : MaskRule::kFull;
+  mask.causal = seed % 4 != 1;
+  const int64_t D = std::vector<int64_t>{8, 16, 33}[seed % 3];
+  OwnedProblem owned =
+      MakeProblem({1, kS, kS, kHeads, 1, D}, dtype, mask, styles[seed / 3 % 3], seed);
+  const float scales[] = {1, 8, 0.01f};  // ordinary, sharp and nearly uniform weights
+  owned.problem.softmax_scale *= scales[seed / 9 % 3];
+  return owned;
+}
+
+class BiasSoundness : public ::testing::TestWithParam<DType> {};
+
+TEST_P(BiasSoundness, ConformingKernelsAreNotBiased) {
+  int64_t measured = 0;
+  for (uint64_t seed = 0; seed < 27; ++seed) {
+    const OwnedProblem owned = Drawn(GetParam(), seed);
+    const std::vector<IntervalBlock> want = Wanted(owned.problem);
+    for (uint64_t variant = 0; variant < 8; ++variant) {
+      ConformingKernel kernel(1000 * seed + variant);
+      float lse = 0;
+      const auto findings = BiasOf(owned.problem, want, [&](int64_t h, int64_t i, auto& o) {
+        kernel.Row(owned.problem, 0, h, i, o, lse);
+      });
+      for (const BiasFinding& finding : findings) {
+        ++measured;
+        EXPECT_FALSE(finding.fails)
+            << "seed " << seed << " variant " << variant << " " << Name(finding.witness) << " "
+            << finding.estimate.bias << " u, " << finding.estimate.sigma << " sigma";
+      }
+    }
+  }
+  EXPECT_GT(measured, 27 * 8 * 3 / 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Contracts, BiasSoundness,
+                         ::testing::Values(DType::kBF16, DType::kF16, DType::kF32));
+
+// The exact answer of a fault, rounded once.
+enum class Fault { kNone, kTruncatedWeights, kScaleOff, kRowSumOff };
+
+void FaultyRow(const AttentionProblem& p, Fault fault, int64_t h, int64_t i,
+               std::vector<float>& o) {
+  const double scale = p.softmax_scale * (fault == Fault::kScaleOff ? 1 + 1e-4 : 1.0);
+  std::vector<double> t(kS, -INFINITY), sum(p.shape.D, 0.0);
+  double m = -INFINITY, l = 0;
+  for (int64_t j = 0; j < kS; ++j) {
+    if (!p.mask.Visible(0, i, j)) continue;
+    double x = 0;
+    for (int64_t d = 0; d < p.shape.D; ++d) x += double{p.q.At(0, i, h, d)} * p.k.At(0, j, 0, d);
+    t[j] = scale * x;
+    m = std::max(m, t[j]);
+  }
+  for (int64_t j = 0; j < kS; ++j) {
+    if (std::isinf(t[j])) continue;
+    const double w = std::exp(t[j] - m);
+    l += w;
+    const Rounding mode = Rounding::kTowardZero;
+    const double used = fault == Fault::kTruncatedWeights ? RoundTo(p.dtype, w, mode) : w;
+    for (int64_t d = 0; d < p.shape.D; ++d) sum[d] += used * p.v.At(0, j, 0, d);
+  }
+  if (fault == Fault::kRowSumOff) l *= 1 + 1e-4;
+  o.clear();
+  for (const double x : sum) o.push_back(RoundTo(p.dtype, x / l));
+}
+
+TEST(BiasSharpness, SmallSystematicFaultsFail) {
+  for (const Values values : {Values::kNormal, Values::kPositive}) {
+    const OwnedProblem owned =
+        MakeProblem({1, kS, kS, kHeads, 1, 128}, DType::kBF16, {}, values, 77);
+    const std::vector<IntervalBlock> want = Wanted(owned.problem);
+    const auto fails = [&](Fault fault) {
+      const auto findings = BiasOf(owned.problem, want, [&](int64_t h, int64_t i, auto& o) {
+        FaultyRow(owned.problem, fault, h, i, o);
+      });
+      for (const BiasFinding& finding : findings) {
+        if (finding.fails) return true;
+      }
+      return false;
+    };
+    EXPECT_FALSE(fails(Fault::kNone));
+    EXPECT_TRUE(fails(Fault::kTruncatedWeights));
+    EXPECT_TRUE(fails(Fault::kRowSumOff));
+    // With v of one sign outputs are large beside what the scale moves: that takes more rows than
+    // these.
+    EXPECT_TRUE(fails(Fault::kScaleOff) || values == Values::kPositive);
+  }
+}
+
+}  // namespace
+}  // namespace bitanchor
