@@ -5,18 +5,20 @@
 #include <algorithm>
 #include <iterator>
 
-#include "lib/problem/blocks.h"
-
 namespace bitanchor {
-namespace {
 
-// The blocks of one kind as one path: neighbours in a row are one rectangle.
-std::string BlocksOfKind(const BlockClassifier& blocks, int64_t b, BlockKind kind) {
+int64_t PictureBlock(int64_t length, int64_t most_blocks) {
+  int64_t block = 1;
+  while (block * most_blocks < length) block *= 2;
+  return block;
+}
+
+std::string BlockPath(const BlockMap& map, BlockKind kind) {
   fmt::memory_buffer path;
-  for (int64_t y = 0; y < blocks.QueryBlocks(); ++y) {
-    for (int64_t x = 0; x < blocks.KeyBlocks();) {
+  for (int64_t y = 0; y < map.query_blocks; ++y) {
+    for (int64_t x = 0; x < map.key_blocks;) {
       const int64_t begin = x;
-      while (x < blocks.KeyBlocks() && blocks.Classify(b, y, x) == kind) ++x;
+      while (x < map.key_blocks && map.At(y, x) == kind) ++x;
       if (x > begin) {
         fmt::format_to(std::back_inserter(path), "M{} {}h{}v1h-{}z", begin, y, x - begin,
                        x - begin);
@@ -28,17 +30,9 @@ std::string BlocksOfKind(const BlockClassifier& blocks, int64_t b, BlockKind kin
   return fmt::to_string(path);
 }
 
-}  // namespace
-
-int64_t PictureBlock(int64_t length, int64_t most_blocks) {
-  int64_t block = 1;
-  while (block * most_blocks < length) block *= 2;
-  return block;
-}
-
 std::string MaskSvg(const Mask& mask, int64_t b, int64_t block, bool standalone) {
-  const BlockClassifier blocks(mask, block, block);
-  const int64_t height = blocks.QueryBlocks(), width = blocks.KeyBlocks();
+  const BlockMap blocks = MapBlocks(mask, b, block, block);
+  const int64_t height = blocks.query_blocks, width = blocks.key_blocks;
   const double pixels = 512.0 / static_cast<double>(std::max(height, width));
   const std::string file =
       standalone
@@ -51,8 +45,7 @@ std::string MaskSvg(const Mask& mask, int64_t b, int64_t block, bool standalone)
                      R"(<path class="mask-full" fill="#3d4654" d="{}"/>)"
                      R"(<path class="mask-partial" fill="#9aa6b5" d="{}"/></svg>)",
                      file, width, height, block, block, width, height,
-                     BlocksOfKind(blocks, b, BlockKind::kFull),
-                     BlocksOfKind(blocks, b, BlockKind::kPartial));
+                     BlockPath(blocks, BlockKind::kFull), BlockPath(blocks, BlockKind::kPartial));
 }
 
 }  // namespace bitanchor

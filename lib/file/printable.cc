@@ -44,4 +44,10 @@ std::string PrintablePath(std::string_view path) {
   return std::string(kMore) + out.substr(out.size() - kPathLimit + kMore.size());
 }
 
+std::string Percent(double part, double whole) {
+  const double percent = 100 * part / whole;
+  if (part < whole && percent >= 99.95) return "over 99.9%";
+  return fmt::format("{:.3g}%", percent);
+}
+
 }  // namespace bitanchor

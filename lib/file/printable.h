@@ -18,6 +18,9 @@ std::string Quoted(std::string_view text, size_t limit = 60);  // the same betwe
 // The same for a path, where the end tells more than the beginning: "...uns/7/capture.safetensors".
 std::string PrintablePath(std::string_view path);
 
+// "18.9%", three digits; but never "0%" or "100%" of a share that is neither. whole >= 1.
+std::string Percent(double part, double whole);
+
 }  // namespace bitanchor
 
 #endif  // BITANCHOR_LIB_FILE_PRINTABLE_H_

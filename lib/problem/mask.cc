@@ -32,4 +32,17 @@ std::optional<Corner> CornerFromName(std::string_view name) {
   return std::nullopt;
 }
 
+std::string InWords(const Mask& mask) {
+  const MaskSpec& spec = mask.spec;
+  std::string words(Name(spec.rule));
+  words += spec.causal ? ", causal" : ", not causal";
+  if (spec.window_keys) {
+    words += ", window of " + std::to_string(*spec.window_keys) +
+             (*spec.window_keys == 1 ? " key" : " keys");
+  }
+  const bool hangs = spec.causal || spec.window_keys;
+  if (mask.Sq != mask.Skv && hangs) words += ", corner " + std::string(Name(spec.corner));
+  return words;
+}
+
 }  // namespace bitanchor

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -49,6 +50,9 @@ struct Mask {
     return spec.rule == MaskRule::kAnchor && key_id == 0;
   }
 };
+
+// "anchor, causal, window of 64 keys, corner bottom-right"; the corner where it matters.
+std::string InWords(const Mask& mask);
 
 }  // namespace bitanchor
 
