@@ -36,7 +36,7 @@ EagerAttention::EagerAttention(const AttentionProblem& problem, EagerPath path)
       for (int64_t h = 0; h < Hkv; ++h) {
         for (int64_t d = 0; d < D; ++d) {
           const float k = problem.k.At(b, j, h, d);
-          keys_.push_back(path == EagerPath::kAttentionRef ? RN(k / divisor_) : k);
+          keys_.push_back(RN(path == EagerPath::kAttentionRef ? k / divisor_ : k));
         }
       }
     }
@@ -48,14 +48,21 @@ const float* EagerAttention::Key(int64_t b, int64_t j, int64_t key_head) const {
   return &keys_[((b * shape.Skv + j) * shape.Hkv + key_head) * shape.D];
 }
 
+std::vector<float> EagerAttention::Query(int64_t b, int64_t h, int64_t i) const {
+  std::vector<float> q(problem_.shape.D);
+  for (int64_t d = 0; d < problem_.shape.D; ++d) q[d] = RN(problem_.q.At(b, i, h, d));
+  return q;
+}
+
 EagerAttention::Weights EagerAttention::WeightsOf(int64_t b, int64_t h, int64_t i) const {
   const int64_t D = problem_.shape.D, key_head = problem_.shape.KeyHead(h);
+  const std::vector<float> q = Query(b, h, i);
   Weights row;
   for (int64_t j = 0; j < problem_.shape.Skv; ++j) {
     if (!problem_.mask.Visible(b, i, j)) continue;
     const float* k = Key(b, j, key_head);
     float s = 0;
-    for (int64_t d = 0; d < D; ++d) s = std::fma(problem_.q.At(b, i, h, d), k[d], s);
+    for (int64_t d = 0; d < D; ++d) s = std::fma(q[d], k[d], s);
     row.keys.push_back(j);
     row.P.push_back(path_ == EagerPath::kAttentionRef ? RN(s) : s * problem_.softmax_scale);
   }
@@ -90,6 +97,7 @@ void EagerAttention::BackwardHead(const TensorView& dout, int64_t b, int64_t h, 
   const bool ref = path_ == EagerPath::kAttentionRef;
   std::vector<float> o(D), dP;
   for (int64_t i = 0; i < problem_.shape.Sq; ++i, dq += D) {
+    const std::vector<float> q = Query(b, h, i);
     const Weights row = WeightsOf(b, h, i);
     Output(row, b, key_head, o.data());
     float delta = 0;
@@ -111,7 +119,7 @@ void EagerAttention::BackwardHead(const TensorView& dout, int64_t b, int64_t h, 
       const float g = RN(ref ? dS : dS * problem_.softmax_scale);
       for (int64_t d = 0; d < D; ++d) {
         dq[d] = std::fma(g, k[d], dq[d]);
-        dk[j * D + d] = std::fma(g, problem_.q.At(b, i, h, d), dk[j * D + d]);
+        dk[j * D + d] = std::fma(g, q[d], dk[j * D + d]);
         dv[j * D + d] = std::fma(P, dout.At(b, i, h, d), dv[j * D + d]);
       }
     }

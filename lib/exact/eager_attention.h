@@ -25,8 +25,8 @@
 
 namespace bitanchor::exact {
 
-// q and k of the problem are used as they are (rotate them first). Methods may be called from
-// several threads.
+// q and k of the problem are used as they are (rotate them first), rounded to F if they are wider.
+// Methods may be called from several threads.
 class EagerAttention {
  public:
   // The problem must outlive this; O(Skv Hkv D) f32 numbers are kept.
@@ -51,6 +51,7 @@ class EagerAttention {
 
   float RN(float x) const { return RoundTo(problem_.dtype, x); }
   const float* Key(int64_t b, int64_t j, int64_t key_head) const;
+  std::vector<float> Query(int64_t b, int64_t h, int64_t i) const;  // [D]
   Weights WeightsOf(int64_t b, int64_t h, int64_t i) const;
   void Output(const Weights& weights, int64_t b, int64_t key_head, float* o) const;
   void BackwardHead(const TensorView& dout, int64_t b, int64_t h, float* dq, float* dk,
