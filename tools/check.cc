@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "lib/file/capture.h"
 #include "lib/file/report.h"
@@ -11,12 +12,14 @@
 #include "tools/commands.h"
 #include "tools/compute.h"
 #include "tools/judge.h"
+#include "tools/judge_rules.h"
 
 namespace bitanchor::tools {
 namespace {
 
 struct CheckOptions {
   std::string capture, contract, recipe, json;
+  std::optional<std::string> rules;  // absent: by contract or recipe
   SampleOptions sample;
   bool allow_inconclusive = false;
   CommonOptions common;
@@ -78,6 +81,16 @@ void PrintFrequencies(const std::vector<FrequencyChoice>& choices) {
   }
 }
 
+void PrintRules(const std::vector<RuleVerdict>& rules) {
+  if (rules.empty()) return;
+  fmt::print("\n{:16} {:4} {:>12} {:>12}  {:4}  {}\n", "rule", "of", "measured", "limit", "says",
+             "what is measured");
+  for (const RuleVerdict& rule : rules) {
+    fmt::print("{:16} {:4} {:>12.4g} {:>12.4g}  {:4}  {}\n", rule.name, rule.output, rule.measured,
+               rule.limit, rule.passes ? "pass" : "fail", FindRule(rule.name)->measures);
+  }
+}
+
 void PrintReport(const Capture& capture, const Verdict& verdict) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = capture.problem.shape;
   const MaskSpec& mask = capture.problem.mask.spec;
@@ -90,6 +103,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   fmt::print("\njudged by: {} {}\n", verdict.mode, verdict.name);
   for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
   for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
+  PrintRules(verdict.rules);
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
   for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
   PrintFrequencies(verdict.inverse_frequencies);
@@ -102,6 +116,11 @@ int Check(const CheckOptions& options) {
   if (!options.recipe.empty() && !options.contract.empty()) {
     throw InputError("--recipe", "--contract as well", "one way to judge");
   }
+  if (options.rules && !(options.recipe.empty() && options.contract.empty())) {
+    throw InputError("--rule", "--contract or --recipe as well", "one way to judge");
+  }
+  std::vector<const Rule*> rules;
+  if (options.rules) rules = RulesOption(*options.rules);
   if (!options.recipe.empty() && options.sample.rows > 0) {
     throw InputError("--sample-rows", "--recipe as well", "a contract: replay computes every row");
   }
@@ -110,7 +129,8 @@ int Check(const CheckOptions& options) {
     throw InputError(options.capture, "no answer",
                      "at least one of o, lse, q_rope, k_rope, dq, dk, dv, delta");
   }
-  const Verdict verdict = options.recipe.empty()
+  const Verdict verdict = options.rules ? JudgeByRules(capture, rules, options.sample, engine)
+                          : options.recipe.empty()
                               ? JudgeByContract(capture, ChooseContract(options, capture.problem),
                                                 options.sample, engine)
                               : JudgeByReplay(capture, RecipeOption(options.recipe), engine);
@@ -144,6 +164,9 @@ void AddCheck(CLI::App& app, Action& run) {
   command->add_option("--contract", options->contract,
                       "Judge by this contract (default: flash-<dtype of q>)");
   command->add_option("--recipe", options->recipe, "Judge by replay: demand this recipe's bits");
+  command->add_option("--rule", options->rules,
+                      "Judge by acceptance rules that others use, torch,ggml for example; "
+                      "`bitanchor info` lists them");
   command->add_option("--sample-rows", options->sample.rows, "Judge only so many rows of o and lse")
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", options->sample.seed, "Which rows are sampled")

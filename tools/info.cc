@@ -7,6 +7,7 @@
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
 #include "lib/recipe/rope_recipe.h"
+#include "lib/verdict/rule.h"
 #include "simd/targets.h"
 #include "tools/commands.h"
 
@@ -17,13 +18,14 @@ using Json = nlohmann::ordered_json;
 
 Json InfoJson() {
   Json targets = Json::array(), recipes = Json::array(), ropes = Json::array(),
-       contracts = Json::array();
+       contracts = Json::array(), rules = Json::array();
   for (const simd::Target& target : simd::Targets()) targets.push_back({{"name", target.name}});
   for (const AttentionRecipe& recipe : AttentionRecipes()) recipes.push_back(recipe.name);
   for (const RopeRecipe& recipe : RopeRecipes()) ropes.push_back(recipe.name);
   for (const Contract& contract : Contracts()) contracts.push_back(contract.name);
+  for (const Rule& rule : Rules()) rules.push_back(rule.name);
   return {{"targets", targets},    {"compiler", BITANCHOR_COMPILER}, {"recipes", recipes},
-          {"rope_recipes", ropes}, {"contracts", contracts},         {"rules", Json::array()},
+          {"rope_recipes", ropes}, {"contracts", contracts},         {"rules", rules},
           {"units", Json::array()}};
 }
 
@@ -39,6 +41,10 @@ void PrintInfo() {
   fmt::print("\ncontracts (--contract):\n");
   for (const Contract& contract : Contracts())
     fmt::print("  {:20} {}\n", contract.name, contract.says);
+  fmt::print("\nacceptance rules that others use, to compare with (--rule):\n");
+  for (const Rule& rule : Rules())
+    fmt::print("  {:20} {}\n  {:20} NaN {}\n  {:20} {}\n", rule.name, rule.says, "", rule.nan, "",
+               rule.source);
 }
 
 }  // namespace

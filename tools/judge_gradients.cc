@@ -48,12 +48,13 @@ std::vector<float> Rows(const RowsView& rows, const Number& number) {
   return out;
 }
 
-void AddRow(const TensorView& got, int64_t b, int64_t s, int64_t h, const Interval* intervals,
-            Census& census) {
+void AddRow(std::string_view name, const TensorView& got, int64_t b, int64_t s, int64_t h,
+            const Interval* intervals, const GradientRows& rows, Census& census) {
   const int64_t D = got.shape[3];
   std::vector<float> row(D);
   for (int64_t d = 0; d < D; ++d) row[d] = got.At(b, s, h, d);
   census.AddRow({b, s, h, 0}, row.data(), intervals, D);
+  if (rows) rows(name, b, s, h, row.data(), intervals, D);
 }
 
 DType TypeOf(const TensorView& gradient, DType otherwise) {
@@ -81,8 +82,9 @@ bool Failed(const Verdict& verdict, const std::string& name) {
 class GradientJudge {
  public:
   GradientJudge(const Capture& capture, const Contract& contract, const IntervalProblem& attention,
-                Verdict& verdict)
+                const GradientRows& rows, Verdict& verdict)
       : capture_(capture),
+        rows_(rows),
         shape_(capture.problem.shape),
         dq_(Judgeable("dq", capture.dq, capture, verdict)),
         dk_(Judgeable("dk", capture.dk, capture, verdict)),
@@ -93,7 +95,7 @@ class GradientJudge {
         dk_turn_(capture, contract, capture.problem.k_positions, shape_.Skv) {}
 
   void Judge(const SampleOptions& sample, const simd::EngineOptions& options, Verdict& verdict) {
-    if (capture_.delta) {
+    if (capture_.delta && !rows_) {
       const Census delta = Deltas(sample, options);
       verdict.outputs.push_back({"delta", delta});
       if (delta.Failed()) problem_.delta.clear();
@@ -117,6 +119,7 @@ class GradientJudge {
     problem.dk_dtype = TypeOf(dk_, p.dtype);
     problem.dv_dtype = TypeOf(dv_, p.dtype);
     problem.before_rope = p.rope.has_value();
+    if (rows_) return problem;
     if (!Failed(verdict, "lse")) {
       problem.lse = Rows(capture_.lse, [&](float lse) {
         return NaturalLse(capture_.lse_spec, lse, p.softmax_scale, false);
@@ -167,7 +170,7 @@ class GradientJudge {
     intervals_.QueryRow(b, h, i, judged ? row.data() : nullptr, delta);
     if (!judged) return;
     dq_turn_.Row(b, i, row.data());
-    AddRow(dq_, b, i, h, row.data(), mine);
+    AddRow("dq", dq_, b, i, h, row.data(), rows_, mine);
   }
 
   std::array<Census, 2> NoKeys() const {
@@ -184,13 +187,14 @@ class GradientJudge {
   void Key(int64_t b, int64_t h, int64_t j, std::array<Census, 2>& mine) const {
     std::vector<Interval> dk(shape_.D), dv(shape_.D);
     intervals_.KeyRow(b, h, j, dk.data(), dv.data());
-    if (dv_) AddRow(dv_, b, j, h, dv.data(), mine[0]);
+    if (dv_) AddRow("dv", dv_, b, j, h, dv.data(), rows_, mine[0]);
     if (!dk_) return;
     dk_turn_.Row(b, j, dk.data());
-    AddRow(dk_, b, j, h, dk.data(), mine[1]);
+    AddRow("dk", dk_, b, j, h, dk.data(), rows_, mine[1]);
   }
 
   const Capture& capture_;
+  const GradientRows& rows_;
   const AttentionShape& shape_;
   TensorView dq_, dk_, dv_;
   exact::GradientProblem problem_;
@@ -202,9 +206,10 @@ class GradientJudge {
 
 void JudgeGradients(const Capture& capture, const Contract& contract,
                     const IntervalProblem& attention, const SampleOptions& sample,
-                    const simd::EngineOptions& options, Verdict& verdict) {
+                    const simd::EngineOptions& options, Verdict& verdict,
+                    const GradientRows& rows) {
   if (!capture.dout) return;
-  GradientJudge(capture, contract, attention, verdict).Judge(sample, options, verdict);
+  GradientJudge(capture, contract, attention, rows, verdict).Judge(sample, options, verdict);
 }
 
 }  // namespace bitanchor::tools

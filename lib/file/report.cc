@@ -106,6 +106,19 @@ Json OutputJson(const OutputVerdict& output, Layout layout) {
           {"worst", worst}};
 }
 
+Json RuleJson(const RuleVerdict& rule) {
+  Json would_miss = Json::array();
+  for (const WouldMiss& mutant : rule.would_miss) {
+    would_miss.push_back({{"mutant", mutant.mutant}, {"caught", mutant.caught}});
+  }
+  return {{"name", rule.name},
+          {"output", rule.output},
+          {"verdict", rule.passes ? "pass" : "fail"},
+          {"measured", Number(rule.measured)},
+          {"limit", Number(rule.limit)},
+          {"would_miss", would_miss}};
+}
+
 Json FrequencyJson(const FrequencyChoice& choice) {
   return {{"pair", choice.pair < 0 ? Json(nullptr) : Json(choice.pair)},
           {"ulp", choice.ulp},
@@ -127,6 +140,8 @@ std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, 
                        const std::string& kernel, const std::vector<std::string>& defaults) {
   Json outputs = Json::array();
   for (const OutputVerdict& output : verdict.outputs) outputs.push_back(OutputJson(output, layout));
+  Json rules = Json::array();
+  for (const RuleVerdict& rule : verdict.rules) rules.push_back(RuleJson(rule));
   Json frequencies = Json::array();
   for (const FrequencyChoice& choice : verdict.inverse_frequencies) {
     frequencies.push_back(FrequencyJson(choice));
@@ -138,6 +153,7 @@ std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, 
                      {"problem", ProblemJson(problem, layout, kernel)},
                      {"defaults", defaults},
                      {"outputs", outputs},
+                     {"rules", rules},
                      {"inverse_frequencies", frequencies},
                      {"not_judged", verdict.not_judged}};
   return json.dump(2, ' ', true) + "\n";

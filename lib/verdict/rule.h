@@ -26,8 +26,8 @@ inline constexpr size_t kRuleOutputs = 4;
 // How a rule compares `got` with `want`, the reference, and what `measured` and `limit` are then.
 enum class RuleMeasure {
   kClose,         // |got - want| <= absolute + relative |want| for each element, as torch.isclose:
-                  // largest error over what is allowed, against 1; or, where some elements may
-                  // mismatch, how many do, against how many may
+                  // the largest error over what is allowed, against 1; or, counted, how many
+                  // elements mismatch, against how many may
   kLargestError,  // max |got - want| <= relative max |eager - want|
                   //   + absolute max |want + 0.3 - 0.3 - want|: both sides
   kMeanError,     // mean |got - want| <= relative mean |eager - want|: both sides
@@ -56,6 +56,7 @@ struct Rule {
   bool reference_rounded = true;  // to the output's dtype, before it is compared; else f32 or f64
   bool relative_to_got = false;   // kClose: relative |got|, the arguments being swapped
   bool nan_equal = false;         // kClose: NaN matches NaN
+  bool counted = false;           // kClose: elements that mismatch are counted
   // By output, then f16, bf16, f32.
   std::array<std::array<RuleLimits, 3>, kRuleOutputs> limits = {};
 
