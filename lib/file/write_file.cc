@@ -56,12 +56,17 @@ std::string Resolved(const std::string& path) {
   return real.get();
 }
 
+// With its slash; "" for a name alone.
+std::string FolderOf(const std::string& target) {
+  const size_t slash = target.rfind('/');
+  return slash == std::string::npos ? "" : target.substr(0, slash + 1);
+}
+
 // Opens a new file beside `target` and sets its name. The mode is open's, so that the caller's
 // umask decides, which mkstemp would not let it.
 int OpenTemporary(const std::string& target, std::string& name) {
   static std::atomic<unsigned> count{0};
-  const size_t slash = target.rfind('/');
-  const std::string folder = slash == std::string::npos ? "" : target.substr(0, slash + 1);
+  const std::string folder = FolderOf(target);
   for (;;) {
     name = folder + ".bitanchor-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
     const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -81,30 +86,58 @@ void WriteRenaming(const std::string& path, const std::string& target,
   RefuseErrno(path, error);
 }
 
-}  // namespace
+enum class Place { kNew, kFile, kSpecial };
 
-void WriteFile(const std::string& path, const std::vector<Bytes>& pieces) {
+// What is at the path, where it may be written.
+Place PlaceOf(const std::string& path) {
   struct stat status;
   if (::stat(path.c_str(), &status) != 0) {
     if (errno != ENOENT) RefuseErrno(path, errno);
     // Renaming onto a link that leads nowhere would replace the link.
     if (::lstat(path.c_str(), &status) == 0) Refuse(path, "a symbolic link that leads nowhere");
-    WriteRenaming(path, path, pieces);
-    return;
+    return Place::kNew;
   }
   if (S_ISDIR(status.st_mode)) Refuse(path, "a directory");
-  if (S_ISREG(status.st_mode)) {
-    if (::access(path.c_str(), W_OK) != 0) RefuseErrno(path, errno);
-    WriteRenaming(path, Resolved(path), pieces);
-    return;
-  }
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (!S_ISREG(status.st_mode)) return Place::kSpecial;
+  if (::access(path.c_str(), W_OK) != 0) RefuseErrno(path, errno);
+  return Place::kFile;
+}
+
+// Writes to what can be opened as it is.
+void WriteOpened(const std::string& path, int flags, const std::vector<Bytes>& pieces) {
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
   if (fd < 0) RefuseErrno(path, errno);
   if (const int error = WriteAndClose(fd, pieces); error != 0) RefuseErrno(path, error);
 }
 
+}  // namespace
+
+void WriteFile(const std::string& path, const std::vector<Bytes>& pieces) {
+  const Place place = PlaceOf(path);
+  if (place == Place::kNew) return WriteRenaming(path, path, pieces);
+  if (place == Place::kFile) return WriteRenaming(path, Resolved(path), pieces);
+  WriteOpened(path, O_WRONLY, pieces);
+}
+
 void WriteFile(const std::string& path, std::string_view text) {
   WriteFile(path, {std::as_bytes(std::span(text))});
+}
+
+void AppendToFile(const std::string& path, std::string_view text) {
+  PlaceOf(path);
+  WriteOpened(path, O_WRONLY | O_CREAT | O_APPEND, {std::as_bytes(std::span(text))});
+}
+
+void RefuseUnwritable(const std::string& path) {
+  if (path.empty()) Refuse(path, "no name");
+  const Place place = PlaceOf(path);
+  if (place == Place::kSpecial) {
+    if (::access(path.c_str(), W_OK) != 0) RefuseErrno(path, errno);
+    return;
+  }
+  const std::string target = place == Place::kFile ? Resolved(path) : path;
+  const std::string folder = FolderOf(target);
+  if (::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) RefuseErrno(path, errno);
 }
 
 }  // namespace bitanchor

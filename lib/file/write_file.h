@@ -19,6 +19,14 @@ using Bytes = std::span<const std::byte>;
 void WriteFile(const std::string& path, const std::vector<Bytes>& pieces);
 void WriteFile(const std::string& path, std::string_view text);
 
+// Adds the text to the end of a file, which is made where there is none. Throws as WriteFile does;
+// what was in the file stays.
+void AppendToFile(const std::string& path, std::string_view text);
+
+// Throws what WriteFile would most likely throw, before the work whose result is to be written.
+// Neither makes nor touches a file.
+void RefuseUnwritable(const std::string& path);
+
 }  // namespace bitanchor
 
 #endif  // BITANCHOR_LIB_FILE_WRITE_FILE_H_

@@ -184,5 +184,47 @@ TEST(WriteFile, RefusesAFullDeviceAndLeavesItADevice) {
   EXPECT_TRUE(fs::is_symlink(dir / "full"));
 }
 
+TEST(AppendToFile, AddsAndKeeps) {
+  const TempDir dir;
+  AppendToFile(dir / "a", "one");
+  AppendToFile(dir / "a", "two");
+  EXPECT_EQ(Slurp(dir / "a"), "onetwo");
+  EXPECT_EQ(dir.Names(), std::vector<std::string>{"a"});
+  const auto refusal = [](const std::string& path) {
+    return Refusal([&] { AppendToFile(path, "x"); });
+  };
+  EXPECT_NE(refusal(dir / "none/a"), "");
+  EXPECT_NE(refusal(dir / "."), "");
+  EXPECT_NE(refusal(""), "");
+  if (fs::is_character_file("/dev/full")) {
+    EXPECT_NE(refusal("/dev/full"), "");
+  }
+}
+
+TEST(RefuseUnwritable, RefusesWhatWriteFileRefusesAndTouchesNothing) {
+  const TempDir dir;
+  fs::create_directory(dir / "folder");
+  Spill(dir / "file", "old");
+  fs::create_symlink("nowhere", dir / "dangling");
+  fs::create_symlink("file", dir / "link");
+  const std::vector<std::string> names = dir.Names();
+  const auto refusal = [](const std::string& path) {
+    return Refusal([&] { RefuseUnwritable(path); });
+  };
+  for (const std::string path : {"none/a", "folder", "file/a", "dangling", "new/"}) {
+    EXPECT_EQ(refusal(dir / path), WriteRefusal(dir / path)) << path;
+    EXPECT_NE(refusal(dir / path), "") << path;
+  }
+  EXPECT_NE(refusal(dir / std::string(300, 'a')), "");
+  EXPECT_NE(refusal(""), "");
+  for (const std::string path : {"file", "new", "folder/new", "link"}) {
+    EXPECT_EQ(refusal(dir / path), "") << path;
+  }
+  EXPECT_EQ(refusal("/dev/null"), "");
+  EXPECT_EQ(refusal("name-alone"), "");
+  EXPECT_EQ(dir.Names(), names);
+  EXPECT_EQ(Slurp(dir / "file"), "old");
+}
+
 }  // namespace
 }  // namespace bitanchor::test
