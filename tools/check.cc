@@ -2,24 +2,25 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cstdlib>
 #include <optional>
 
 #include "lib/file/capture.h"
-#include "lib/file/report.h"
-#include "lib/file/write_file.h"
+#include "lib/file/markup.h"
+#include "lib/file/report_text.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
 #include "tools/compute.h"
 #include "tools/judge.h"
 #include "tools/judge_rules.h"
+#include "tools/report_options.h"
 
 namespace bitanchor::tools {
 namespace {
 
 struct CheckOptions {
-  std::string capture, contract, recipe, json;
+  std::string capture, contract, recipe;
   std::optional<std::string> rules;  // absent: by contract or recipe
+  ReportOptions reports;
   SampleOptions sample;
   bool allow_inconclusive = false;
   CommonOptions common;
@@ -32,11 +33,6 @@ const Contract& ChooseContract(const CheckOptions& options, const AttentionProbl
   std::string names;
   for (const Contract& c : Contracts()) names += (names.empty() ? "" : ", ") + std::string(c.name);
   throw InputError("--contract", options.contract.substr(0, 60), "one of " + names);
-}
-
-std::string Percent(int64_t part, int64_t all) {
-  return fmt::format("{:.3g}%",
-                     all == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(all));
 }
 
 void PrintOutput(const OutputVerdict& output, Layout layout) {
@@ -53,21 +49,15 @@ void PrintOutput(const OutputVerdict& output, Layout layout) {
   fmt::print("\n  largest error {:.4g} ulp, worst share of the bound {:.4g}\n", c.max_ulp,
              c.max_share);
   for (const BiasFinding& b : output.biases) {
-    fmt::print(
-        "  bias, {}{}: {:+.3g} u ({:+.1f} sigma; allowed {:.2g} u){}\n", Name(b.witness),
-        b.head ? fmt::format(" of head {}", *b.head) : "", b.estimate.bias, b.estimate.sigma,
-        std::max(b.floor.bias, b.estimate.effect > 0
-                                   ? b.floor.effect * std::fabs(b.estimate.bias) / b.estimate.effect
-                                   : 0.0),
-        b.fails ? "   BIASED" : "");
+    fmt::print("  bias, {}{}\n", BiasText(b), b.fails ? "   BIASED" : "");
   }
   if (c.worst.empty()) return;
   fmt::print("  {:>24} {:>15} {:>15} {:>15} {:>15} {:>9}\n", "worst elements", "got", "want", "low",
              "high", "share");
   for (const WorstElement& e : c.worst) {
-    const std::string index = fmt::format("[{}]", fmt::join(CaptureIndex(e.index, layout), ", "));
-    fmt::print("  {:>24} {:>15.8g} {:>15.8g} {:>15.8g} {:>15.8g} {:>9.3g}\n", index, e.got,
-               e.interval.want, e.interval.low, e.interval.high, e.share);
+    fmt::print("  {:>24} {:>15.8g} {:>15.8g} {:>15.8g} {:>15.8g} {:>9.3g}\n",
+               IndexText(e.index, layout), e.got, e.interval.want, e.interval.low, e.interval.high,
+               e.share);
   }
 }
 
@@ -75,9 +65,7 @@ void PrintFrequencies(const std::vector<FrequencyChoice>& choices) {
   if (choices.empty()) return;
   fmt::print("\ninverse frequencies that are not the recipe's, as its rotation shows:\n");
   for (const FrequencyChoice& choice : choices) {
-    fmt::print("  {}: {} ulp {} the recipe's; it shows from position {} on\n",
-               choice.pair < 0 ? "ratio of all pairs" : fmt::format("pair {}", choice.pair),
-               std::abs(choice.ulp), choice.ulp > 0 ? "above" : "below", choice.from_position);
+    fmt::print("  {}\n", FrequencyText(choice));
   }
 }
 
@@ -92,15 +80,8 @@ void PrintRules(const std::vector<RuleVerdict>& rules) {
 }
 
 void PrintReport(const Capture& capture, const Verdict& verdict) {
-  const auto [B, Sq, Skv, Hq, Hkv, D] = capture.problem.shape;
-  const MaskSpec& mask = capture.problem.mask.spec;
-  if (!capture.kernel.empty()) fmt::print("kernel: {}\n", capture.kernel);
-  fmt::print("problem: {} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}{}",
-             DTypeName(capture.problem.dtype), B, Sq, Skv, Hq, Hkv, D, Name(mask.rule),
-             mask.causal ? " causal" : "");
-  if (mask.window_keys) fmt::print(" window {}", *mask.window_keys);
-  if (capture.problem.rope) fmt::print(", RoPE {}", capture.problem.rope->recipe);
-  fmt::print("\njudged by: {} {}\n", verdict.mode, verdict.name);
+  if (!capture.kernel.empty()) fmt::print("kernel: {}\n", Legible(capture.kernel));
+  fmt::print("problem: {}\njudged by: {}\n", ProblemLine(capture.problem), JudgedBy(verdict));
   for (const std::string& taken : capture.defaults) fmt::print("taken: {}\n", taken);
   for (const OutputVerdict& output : verdict.outputs) PrintOutput(output, capture.layout);
   PrintRules(verdict.rules);
@@ -111,7 +92,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
 }
 
-int Check(const CheckOptions& options) {
+int Check(CheckOptions& options) {
   const simd::EngineOptions engine = options.common.Engine("check");
   if (!options.recipe.empty() && !options.contract.empty()) {
     throw InputError("--recipe", "--contract as well", "one way to judge");
@@ -124,6 +105,7 @@ int Check(const CheckOptions& options) {
   if (!options.recipe.empty() && options.sample.rows > 0) {
     throw InputError("--sample-rows", "--recipe as well", "a contract: replay computes every row");
   }
+  options.reports.Begin(options.capture);
   const Capture capture = ReadCapture(options.capture);
   if (!capture.HasAnswer()) {
     throw InputError(options.capture, "no answer",
@@ -135,18 +117,14 @@ int Check(const CheckOptions& options) {
                                                 options.sample, engine)
                               : JudgeByReplay(capture, RecipeOption(options.recipe), engine);
   const Outcome outcome = verdict.Result();
-  const std::string json =
-      JsonReport(verdict, capture.problem, capture.layout, capture.kernel, capture.defaults);
-  if (options.json == "-") {
-    fmt::print("{}", json);
-  } else {
-    if (!options.json.empty()) WriteFile(options.json, json);
+  if (!options.reports.TakesStdout()) {
     if (!options.common.quiet) PrintReport(capture, verdict);
     fmt::print("{}verdict: {}\n", options.common.quiet ? "" : "\n", Name(outcome));
     if (outcome == Outcome::kInconclusive) {
-      for (const std::string& why : verdict.cannot_tell) fmt::print("  {}\n", why);
+      for (const std::string& why : InconclusiveBecause(verdict)) fmt::print("  {}\n", why);
     }
   }
+  options.reports.Write(verdict, capture, options.allow_inconclusive);
   if (outcome == Outcome::kInconclusive) return options.allow_inconclusive ? kPassed : kMismatch;
   return outcome == Outcome::kPass ? kPassed : kMismatch;
 }
@@ -158,7 +136,7 @@ void AddCheck(CLI::App& app, Action& run) {
   CLI::App* command =
       app.add_subcommand("check",
                          "Judge what a kernel answered: exit 0 right, 1 wrong, 2 bad input.\n\n"
-                         "  bitanchor check capture.safetensors --json report.json\n");
+                         "  bitanchor check capture.safetensors --html report.html\n");
   command->add_option("capture", options->capture, "A capture file with at least one answer")
       ->required();
   command->add_option("--contract", options->contract,
@@ -173,8 +151,7 @@ void AddCheck(CLI::App& app, Action& run) {
       ->capture_default_str();
   command->add_flag("--allow-inconclusive", options->allow_inconclusive,
                     "Exit 0 where nothing could be decided");
-  command->add_option("--json", options->json,
-                      "Write the report to this file (-: stdout, instead of the text)");
+  options->reports.AddTo(*command);
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return Check(*options); }; });
 }

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "lib/file/capture.h"
+#include "lib/file/report_text.h"
 
 namespace bitanchor {
 namespace {
@@ -16,10 +16,11 @@ Json Number(double x) {
   return x;
 }
 
-Json ProblemJson(const AttentionProblem& problem, Layout layout, const std::string& kernel) {
+Json ProblemJson(const Capture& capture) {
+  const AttentionProblem& problem = capture.problem;
   const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
   const MaskSpec& mask = problem.mask.spec;
-  Json json = {{"kernel", kernel},
+  Json json = {{"kernel", capture.kernel},
                {"dtype", DTypeName(problem.dtype)},
                {"B", B},
                {"Sq", Sq},
@@ -27,7 +28,7 @@ Json ProblemJson(const AttentionProblem& problem, Layout layout, const std::stri
                {"Hq", Hq},
                {"Hkv", Hkv},
                {"D", D},
-               {"layout", Name(layout)},
+               {"layout", Name(capture.layout)},
                {"mask",
                 {{"rule", Name(mask.rule)},
                  {"causal", mask.causal},
@@ -78,6 +79,43 @@ Json BreakdownsJson(const std::vector<Breakdown>& breakdowns) {
   return by;
 }
 
+// Elements by their distance from what was wanted: counts[n] below bin_ends[n], the last ones
+// beyond every end.
+Json ByUlpJson(const Census& census) {
+  return {{"bin_ends", kUlpBinEnds}, {"counts", census.by_ulp}};
+}
+
+Json WouldMissJson(const std::vector<WouldMiss>& mutants) {
+  Json json = Json::array();
+  for (const WouldMiss& mutant : mutants)
+    json.push_back({{"mutant", mutant.mutant}, {"caught", mutant.caught}});
+  return json;
+}
+
+Json RulesJson(const std::vector<RuleVerdict>& rules) {
+  Json json = Json::array();
+  for (const RuleVerdict& rule : rules) {
+    json.push_back({{"name", rule.name},
+                    {"output", rule.output},
+                    {"verdict", rule.passes ? "pass" : "fail"},
+                    {"measured", Number(rule.measured)},
+                    {"limit", Number(rule.limit)},
+                    {"would_miss", WouldMissJson(rule.would_miss)}});
+  }
+  return json;
+}
+
+Json CausesJson(const std::vector<Cause>& causes) {
+  Json json = Json::array();
+  for (const Cause& cause : causes) {
+    json.push_back({{"id", cause.id},
+                    {"explains", Number(cause.explains)},
+                    {"says", cause.says},
+                    {"fix", cause.fix}});
+  }
+  return json;
+}
+
 Json OutputJson(const OutputVerdict& output, Layout layout) {
   const Census& census = output.census;
   Json worst = Json::array();
@@ -99,24 +137,12 @@ Json OutputJson(const OutputVerdict& output, Layout layout) {
           {"pinned", census.pinned},
           {"max_ulp", Number(census.max_ulp)},
           {"worst_share_of_bound", Number(census.max_share)},
+          {"by_ulp", ByUlpJson(census)},
           {"bias", BiasesJson(output.biases)},
           {"bias_sigma", Number(LargestSigma(output.biases))},
           {"biased", output.Biased()},
           {"by", BreakdownsJson(output.by)},
           {"worst", worst}};
-}
-
-Json RuleJson(const RuleVerdict& rule) {
-  Json would_miss = Json::array();
-  for (const WouldMiss& mutant : rule.would_miss) {
-    would_miss.push_back({{"mutant", mutant.mutant}, {"caught", mutant.caught}});
-  }
-  return {{"name", rule.name},
-          {"output", rule.output},
-          {"verdict", rule.passes ? "pass" : "fail"},
-          {"measured", Number(rule.measured)},
-          {"limit", Number(rule.limit)},
-          {"would_miss", would_miss}};
 }
 
 Json FrequencyJson(const FrequencyChoice& choice) {
@@ -136,27 +162,32 @@ std::vector<int64_t> CaptureIndex(const ElementIndex& index, Layout layout) {
   return {b, s, h, d};
 }
 
-std::string JsonReport(const Verdict& verdict, const AttentionProblem& problem, Layout layout,
-                       const std::string& kernel, const std::vector<std::string>& defaults) {
+std::string JsonReport(const Judgement& judgement) {
+  const Verdict& verdict = judgement.verdict;
+  const Capture& capture = judgement.capture;
   Json outputs = Json::array();
-  for (const OutputVerdict& output : verdict.outputs) outputs.push_back(OutputJson(output, layout));
-  Json rules = Json::array();
-  for (const RuleVerdict& rule : verdict.rules) rules.push_back(RuleJson(rule));
+  for (const OutputVerdict& output : verdict.outputs)
+    outputs.push_back(OutputJson(output, capture.layout));
   Json frequencies = Json::array();
   for (const FrequencyChoice& choice : verdict.inverse_frequencies) {
     frequencies.push_back(FrequencyJson(choice));
   }
   const Json json = {{"schema", 1},
+                     {"version", judgement.version},
                      {"verdict", Name(verdict.Result())},
+                     {"inconclusive_because", InconclusiveBecause(verdict)},
                      {"first_out", verdict.FirstOut()},
                      {"judged_by", {{"mode", verdict.mode}, {"name", verdict.name}}},
-                     {"problem", ProblemJson(problem, layout, kernel)},
-                     {"defaults", defaults},
+                     {"problem", ProblemJson(capture)},
+                     {"defaults", capture.defaults},
                      {"outputs", outputs},
-                     {"rules", rules},
+                     {"rules", RulesJson(verdict.rules)},
+                     {"causes", CausesJson(verdict.causes)},
+                     {"signatures", verdict.signatures},
+                     {"would_miss", WouldMissJson(verdict.would_miss)},
                      {"inverse_frequencies", frequencies},
                      {"not_judged", verdict.not_judged}};
-  return json.dump(2, ' ', true) + "\n";
+  return json.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace bitanchor
