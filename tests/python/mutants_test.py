@@ -14,31 +14,14 @@ import argparse
 import importlib.util
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from support import DATA, Judged, bitanchor, check, finish, skip
 
+from packed import Packed, make_problem  # support put tools/python on the path
+
 # Query rows whose scores pass 88, where an f32 exponential overflows without max subtraction.
-LOUD_ROWS = (150, 333, 500, 640, 800, 1000)
-LOUDNESS = 64
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A problem of documents behind an anchor, positions starting again in each."""
-
-    dtype: str
-    documents: tuple[int, ...]
-    hq: int
-    hkv: int
-    dim: int
-    seed: int
-    window_keys: int | None = None
-    loud_rows: tuple[int, ...] = ()
-    cannot_show: tuple[str, ...] = ()  # mutants that change nothing here
-
-
+LOUD_ROWS = tuple((row, 64.0) for row in (150, 333, 500, 640, 800, 1000))
 FORWARD_PROBLEM = Packed("bf16", (200, 312, 256, 256), 4, 2, 64, 20241120, loud_rows=LOUD_ROWS)
 SHORT, WINDOW = (100, 60, 127, 97), ("backward-window-narrow", "backward-window-wide")
 BACKWARD_PROBLEMS = {
@@ -50,50 +33,6 @@ BACKWARD_PROBLEMS = {
     "f16": Packed("f16", SHORT, 4, 2, 64, 4, cannot_show=WINDOW),
     "f32": Packed("f32", SHORT, 4, 2, 64, 5, cannot_show=WINDOW),
 }
-
-
-def make_problem(packed: Packed, backward: bool):
-    """The problem, without answers."""
-    import numpy as np
-    from capture_file import Capture
-    from reference import BF16
-
-    dtype = BF16 if packed.dtype == "bf16" else np.dtype(f"float{packed.dtype[1:]}")
-    total = sum(packed.documents)
-    generator = np.random.Generator(np.random.PCG64(packed.seed))
-    tensors = {}
-    drawn = [("q", packed.hq), ("k", packed.hkv), ("v", packed.hkv)]
-    for name, heads in drawn + [("do", packed.hq)] * backward:
-        value = generator.standard_normal((1, total, heads, packed.dim), dtype=np.float32)
-        if name == "q":
-            value[:, packed.loud_rows] *= LOUDNESS
-        tensors[name] = value.astype(dtype)
-    ids = np.repeat(np.arange(1, len(packed.documents) + 1), packed.documents)
-    ids[0] = 0
-    tensors["document_ids"] = ids.astype(np.int32)[None]
-    positions = np.concatenate([np.arange(length) for length in packed.documents])
-    tensors["position_ids"] = positions.astype(np.int64)[None]
-    metadata = {
-        "version": 1,
-        "kernel": "tests/python/mutants_test.py",
-        "layout": "bshd",
-        "mask": {
-            "rule": "anchor",
-            "causal": True,
-            "window_keys": packed.window_keys,
-            "corner": "top-left",
-        },
-        "softmax_scale": packed.dim**-0.5,
-        "rope": {
-            "rope_type": "default",
-            "rope_theta": 10000.0,
-            "rotary_dim": packed.dim,
-            "pairing": "half",
-            "recipe": "hf-llama",
-        },
-        "lse": {"base": "e", "scaled": True, "empty": "-inf"},
-    }
-    return Capture(tensors, metadata)
 
 
 class Table:
@@ -134,7 +73,7 @@ def judge_forward(executable: Path, folder: Path, table: Table) -> None:
     from break_capture import MUTANTS, break_capture
     from capture_file import ANSWERS, write_capture
 
-    right = answered(executable, folder, make_problem(FORWARD_PROBLEM, backward=False))
+    right = answered(executable, folder, make_problem(FORWARD_PROBLEM))
     path = folder / "capture.safetensors"
     for by, answers in (("all", ANSWERS), ("o alone", ("o",))):
         capture = right.judged_by(answers)
