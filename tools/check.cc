@@ -13,6 +13,7 @@
 #include "tools/judge.h"
 #include "tools/judge_rules.h"
 #include "tools/report_options.h"
+#include "tools/would_miss.h"
 
 namespace bitanchor::tools {
 namespace {
@@ -77,6 +78,9 @@ void PrintRules(const std::vector<RuleVerdict>& rules) {
     fmt::print("{:16} {:4} {:>12.4g} {:>12.4g}  {:4}  {}\n", rule.name, rule.output, rule.measured,
                rule.limit, rule.passes ? "pass" : "fail", FindRule(rule.name)->measures);
   }
+  for (const RuleVerdict& rule : rules) {
+    if (!rule.would_miss.empty()) fmt::print("{}: {}\n", rule.name, WouldMissLine(rule.would_miss));
+  }
 }
 
 void PrintReport(const Capture& capture, const Verdict& verdict) {
@@ -88,6 +92,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
   for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
   PrintFrequencies(verdict.inverse_frequencies);
+  if (!verdict.would_miss.empty()) fmt::print("\n{}\n", WouldMissLine(verdict.would_miss));
   if (!verdict.not_judged.empty())
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
 }
@@ -111,11 +116,17 @@ int Check(CheckOptions& options) {
     throw InputError(options.capture, "no answer",
                      "at least one of o, lse, q_rope, k_rope, dq, dk, dv, delta");
   }
-  const Verdict verdict = options.rules ? JudgeByRules(capture, rules, options.sample, engine)
-                          : options.recipe.empty()
-                              ? JudgeByContract(capture, ChooseContract(options, capture.problem),
-                                                options.sample, engine)
-                              : JudgeByReplay(capture, RecipeOption(options.recipe), engine);
+  Verdict verdict;
+  if (options.rules) {
+    verdict = JudgeByRules(capture, rules, options.sample, engine);
+    AddWouldMissByRules(capture, rules, engine, verdict);
+  } else if (options.recipe.empty()) {
+    const Contract& contract = ChooseContract(options, capture.problem);
+    verdict = JudgeByContract(capture, contract, options.sample, engine);
+    verdict.would_miss = WouldMissByContract(capture, contract, engine);
+  } else {
+    verdict = JudgeByReplay(capture, RecipeOption(options.recipe), engine);
+  }
   const Outcome outcome = verdict.Result();
   if (!options.reports.TakesStdout()) {
     if (!options.common.quiet) PrintReport(capture, verdict);

@@ -22,13 +22,6 @@ namespace {
 // measured (lib/exact/attention_interval.cc).
 constexpr double kLeastEffect = 0x1p-12;
 
-void WidenForConversion(const LseSpec& spec, Interval& interval) {
-  if (!std::isfinite(interval.want)) return;
-  const double more = LseConversion(spec) * std::fabs(interval.want);
-  interval.low = RoundToF32(interval.low - more);
-  interval.high = RoundToF32(interval.high + more);
-}
-
 void JudgeAttention(const Capture& capture, const Contract& contract,
                     const IntervalProblem& problem, const SampleOptions& sample,
                     const simd::EngineOptions& options, Verdict& verdict) {
@@ -59,16 +52,8 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
           }
         }
       });
-  if (capture.o) {
-    const double u = UnitRoundoff(capture.o.dtype);
-    const BiasFloor floor = {contract.BiasFloor(Skv, u), kLeastEffect};
-    verdict.outputs.push_back({"o", census[0], FindBias(census[0].bias, floor)});
-  }
-  if (capture.lse) {
-    constexpr Witness kOfLse[] = {Witness::kOffset, Witness::kScale};
-    const double floor = contract.LseBiasFloor(Skv) / UnitRoundoff(DType::kF32);
-    verdict.outputs.push_back({"lse", census[1], FindBias(census[1].bias, {0, floor}, kOfLse)});
-  }
+  if (capture.o) verdict.outputs.push_back(VerdictOfO(contract, Skv, census[0]));
+  if (capture.lse) verdict.outputs.push_back(VerdictOfLse(contract, Skv, census[1]));
 }
 
 void NoteAbsent(const Capture& capture, Verdict& verdict) {
@@ -127,6 +112,18 @@ void ReplayLse(const Capture& capture, const std::vector<float>& lse, Verdict& v
 }
 
 }  // namespace
+
+OutputVerdict VerdictOfO(const Contract& contract, int64_t Skv, const Census& census) {
+  const double u = UnitRoundoff(census.dtype());
+  const BiasFloor floor = {contract.BiasFloor(Skv, u), kLeastEffect};
+  return {"o", census, FindBias(census.bias, floor)};
+}
+
+OutputVerdict VerdictOfLse(const Contract& contract, int64_t Skv, const Census& census) {
+  constexpr Witness kOfLse[] = {Witness::kOffset, Witness::kScale};
+  const double floor = contract.LseBiasFloor(Skv) / UnitRoundoff(DType::kF32);
+  return {"lse", census, FindBias(census.bias, {0, floor}, kOfLse)};
+}
 
 Verdict JudgeByContract(const Capture& capture, const Contract& contract,
                         const SampleOptions& sample, const simd::EngineOptions& options) {

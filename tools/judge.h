@@ -11,6 +11,10 @@
 
 namespace bitanchor::tools {
 
+// A census of o, or of LSE (natural, scaled), and the biases that a contract says something about.
+OutputVerdict VerdictOfO(const Contract& contract, int64_t Skv, const Census& census);
+OutputVerdict VerdictOfLse(const Contract& contract, int64_t Skv, const Census& census);
+
 // Each answer against the interval that the contract leaves around the exact centre. o and lse
 // start from the capture's q_rope and k_rope where it has them; where it has rope without them,
 // from the recipe's rotation, whose freedom (sin and cos within contract.libm_ulp) widens the

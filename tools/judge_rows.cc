@@ -61,4 +61,11 @@ double LseConversion(const LseSpec& spec) {
   return spec.base == LseBase::kE && spec.scaled ? 0 : 0x1p-21;
 }
 
+void WidenForConversion(const LseSpec& spec, Interval& lse) {
+  if (!std::isfinite(lse.want)) return;
+  const double more = LseConversion(spec) * std::fabs(lse.want);
+  lse.low = RoundToF32(lse.low - more);
+  lse.high = RoundToF32(lse.high + more);
+}
+
 }  // namespace bitanchor::tools

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/file/capture.h"
+#include "lib/recipe/interval.h"
 #include "lib/verdict/census.h"
 #include "simd/options.h"
 #include "simd/parallel.h"
@@ -61,6 +62,7 @@ float NaturalLse(const LseSpec& spec, float got, float scale, bool row_is_empty)
 // How far that may be from what the kernel meant, relative to its size: converting costs it and us
 // a rounding or two more.
 double LseConversion(const LseSpec& spec);
+void WidenForConversion(const LseSpec& spec, Interval& lse);
 
 }  // namespace bitanchor::tools
 

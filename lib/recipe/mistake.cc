@@ -107,8 +107,10 @@ constexpr Mistake kMistakes[] = {
      "capture's do"},
     {"positions-reset", "positions start again in each document",
      "pass position_ids = arange(S) over the packed sequence, as the capture's are"},
-    {"positions-shifted", "positions are off by one",
+    {"positions-shifted", "positions of queries or of keys are off by one",
      "positions count from 0; in decoding, the query's position is the cache's length before it"},
+    {"positions-offset", "all positions are off by one, those of queries and keys alike",
+     "positions count from 0; RoPE is relative, so that only roundings show it"},
     {"rope-angle-rounded", "RoPE's angles are rounded to bf16",
      "compute position times inv_freq in f32, autocast disabled (torch.autocast(enabled=False)); "
      "inv_freq must not be cast with the model (model.to(bf16))"},

@@ -57,6 +57,7 @@ class Census {
   void AddRow(const ElementIndex& first, const float* got, const Interval* intervals, int64_t n);
   void Merge(const Census& other);
 
+  DType dtype() const { return dtype_; }
   int64_t elements() const { return exact + within + outside + nonfinite_mismatch + undetermined; }
   bool Failed() const { return outside + nonfinite_mismatch > 0; }
 

@@ -1,0 +1,42 @@
+// The mistakes of lib/recipe/mistake.h that a rotation can make, and what attention then starts
+// from.
+#ifndef BITANCHOR_TOOLS_MISTAKEN_ROPE_H_
+#define BITANCHOR_TOOLS_MISTAKEN_ROPE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/problem/attention_problem.h"
+#include "lib/recipe/rope_recipe.h"
+#include "simd/options.h"
+#include "tools/compute.h"
+
+namespace bitanchor::tools {
+
+// As the right rotation, but for what is changed.
+struct RopeMistake {
+  std::string id, where;  // as MistakenAttention's
+  RopeConfig config;
+  RopeRecipe recipe;
+  std::vector<int64_t> q_positions, k_positions;
+  int times = 1;  // rotated so often
+  RopeDirection direction = RopeDirection::kForward;
+};
+
+RopeMistake RightRotation(const AttentionProblem& problem);
+
+// Every one that means something for this problem, which has rope; several of one id where there
+// is a choice. Not those that the capture's own cos and sin are too short for.
+std::vector<RopeMistake> RopeMistakes(const AttentionProblem& problem);
+
+// q and k as the mistaken kernel rotates them, in their dtype.
+struct MistakenRotation {
+  OwnedTensor q, k;
+};
+MistakenRotation Rotate(const AttentionProblem& problem, const RopeMistake& mistake,
+                        const simd::EngineOptions& options);
+
+}  // namespace bitanchor::tools
+
+#endif  // BITANCHOR_TOOLS_MISTAKEN_ROPE_H_
