@@ -118,6 +118,13 @@ std::string Range(int64_t begin, int64_t end) {
   return end - begin == 1 ? Grouped(begin) : Grouped(begin) + "–" + Grouped(end - 1);
 }
 
+// A group of a breakdown in words: distances stand for powers of two.
+std::string GroupName(const Breakdown& breakdown, const Group& group) {
+  if (breakdown.by != "distance" || group.value < 2) return std::to_string(group.value);
+  const int64_t begin = int64_t{1} << (group.value - 1);
+  return Range(begin, 2 * begin);
+}
+
 // "The worst block: query head 3, queries 128–191: 12 of 4,096 elements wrong."
 std::string WorstBlock(const Grid& grid, const RowAxes& axes) {
   const auto worse = [](const Cell& x, const Cell& y) {
@@ -178,7 +185,8 @@ std::string UlpHistogram(const Census& census) {
         BinName(bin), Bar(Percent(count, all), Segment("s-within", 0, width)), Grouped(count),
         count > 0 ? Percent(count, all) : "");
   }
-  return "<table class=\"histogram\"><tbody>\n" + rows + "</tbody></table>";
+  return "<div class=\"scroll\"><table class=\"histogram\"><tbody>\n" + rows +
+         "</tbody></table></div>";
 }
 
 std::string HeatMap(const Census& census, const RowAxes& axes, bool replay) {
@@ -201,6 +209,33 @@ std::string HeatMap(const Census& census, const RowAxes& axes, bool replay) {
       "<p class=\"key\">{}</p>\n<p class=\"muted\">A cell is {}. {}</p>\n",
       heads, CellsSvg(grid), axes.token, Grouped(axes.tokens - 1), key, cell,
       WorstBlock(grid, axes));
+}
+
+std::string GroupColumns(const Breakdown& breakdown) {
+  std::string columns;
+  double most = 0;
+  const Group* worst = nullptr;
+  const size_t n = breakdown.groups.size();
+  for (size_t x = 0; x < n; ++x) {
+    const Group& group = breakdown.groups[x];
+    if (group.wrong == 0) continue;
+    const double part = static_cast<double>(group.wrong) / static_cast<double>(group.elements);
+    const double height = std::max(100 * part, 3.0);  // 3: what is wrong is seen
+    columns += fmt::format("M{} 100h.9v-{:.4g}h-.9z", x, height);
+    if (part > most) worst = &group;
+    most = std::max(most, part);
+  }
+  if (worst == nullptr) return "";
+  const std::string by =
+      breakdown.by == "distance" ? "tokens from the document’s start" : breakdown.by;
+  return fmt::format(
+      "<div><svg class=\"columns\" viewBox=\"0 0 {} 100\" preserveAspectRatio=\"none\" "
+      "aria-hidden=\"true\"><rect class=\"s-ground\" width=\"{}\" height=\"100\"/>"
+      "<path class=\"s-wrong\" d=\"{}\"/></svg>"
+      "<div class=\"tokens\"><span>{} {}</span><span>{}</span></div>"
+      "<p class=\"muted\">At most {:.3g}%: {} {}.</p></div>\n",
+      n, n, columns, by, GroupName(breakdown, breakdown.groups.front()),
+      GroupName(breakdown, breakdown.groups.back()), 100 * most, by, GroupName(breakdown, *worst));
 }
 
 std::string KeyItem(const char* of_class, const char* says) {

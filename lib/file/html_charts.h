@@ -7,6 +7,7 @@
 #include <string>
 
 #include "lib/verdict/census.h"
+#include "lib/verdict/place.h"
 
 namespace bitanchor {
 
@@ -30,6 +31,9 @@ std::string HeatMap(const Census& census, const RowAxes& axes, bool replay);
 
 // A swatch in the colour of a class, and what it means.
 std::string KeyItem(const char* of_class, const char* says);
+
+// One column per group, as high as the share of its elements that is wrong. "" where nothing is.
+std::string GroupColumns(const Breakdown& breakdown);
 
 // Where an element lies beside its interval: the interval from -1 to 1 around what was wanted, the
 // answer at `share` of it, signed; beyond 2 at the edge.

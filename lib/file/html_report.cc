@@ -16,6 +16,7 @@
 #include "lib/problem/blocks.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
+#include "lib/verdict/rule.h"
 
 namespace bitanchor {
 namespace {
@@ -83,24 +84,23 @@ std::string Overview(const Verdict& verdict) {
     const std::string name = MarkupEscaped(output.name);
     rows += fmt::format(
         "<tr><th scope=\"row\"><a href=\"#{0}\">{0}</a></th><td class=\"wide\">{1}</td>"
-        "<td>{2}</td><td>{3}</td><td{4}>{5}</td><td>{6}</td></tr>\n",
-        name, CensusBar(c), Grouped(c.elements()), Percent(c.exact, c.elements()),
-        output.Failed() ? " class=\"wrong\"" : "",
+        "<td{2}>{3}</td><td>{4}</td><td>{5}</td><td class=\"roomy\">{6}</td></tr>\n",
+        name, CensusBar(c), output.Failed() ? " class=\"wrong\"" : "",
         output.Biased() && !c.Failed() ? "biased" : Grouped(Wrong(c)),
-        Short(replay ? c.max_ulp : c.max_share));
+        Percent(c.exact, c.elements()), Short(replay ? c.max_ulp : c.max_share),
+        Grouped(c.elements()));
   }
-  return Section(
-      "What was judged",
-      fmt::format("<div class=\"scroll\"><table class=\"overview\"><thead><tr><th></th><th></th>"
-                  "<th>elements</th><th>{}</th><th>wrong</th><th>{}</th></tr></thead>"
-                  "<tbody>\n{}</tbody></table></div>\n{}",
-                  replay ? "same bits" : "exact", replay ? "largest error, ulp" : "worst share",
-                  rows, CensusKey(verdict)));
+  const std::string table = fmt::format(
+      "<div class=\"scroll\"><table class=\"overview\"><thead><tr><th></th><th></th><th>wrong</th>"
+      "<th>{}</th><th>{}</th><th class=\"roomy\">elements</th></tr></thead><tbody>\n{}</tbody>"
+      "</table></div>\n",
+      replay ? "same bits" : "exact", replay ? "worst, ulp" : "worst share", rows);
+  return Section("What was judged", table + CensusKey(verdict));
 }
 
 // A number in two cells, so that a column of them stands point under point.
-std::string NumberCells(double x) {
-  const std::string text = fmt::format("{:.8g}", x);
+std::string NumberCells(double x, int digits = 8) {
+  const std::string text = fmt::format("{:.{}g}", x, digits);
   const size_t point = std::min(text.find('.'), text.size());
   return "<td>" + text.substr(0, point) + "</td><td class=\"fraction\">" + text.substr(point) +
          "</td>";
@@ -160,6 +160,19 @@ std::string Figure(const std::string& number, const char* says, bool wrong = fal
                      number, says);
 }
 
+// By what rows and elements have, where something is wrong; heads and blocks are in the heat map.
+std::string Breakdowns(const OutputVerdict& output) {
+  std::string charts;
+  for (const Breakdown& breakdown : output.by) {
+    const bool mapped =
+        breakdown.by == "head" || breakdown.by == "query_block" || breakdown.by == "key_block";
+    if (!mapped) charts += GroupColumns(breakdown);
+  }
+  if (charts.empty() || !output.census.Failed()) return "";
+  return "<div class=\"more\"><h3>How much is wrong</h3><div class=\"thirds\">" + charts +
+         "</div></div>\n";
+}
+
 // What there is to see of an output, and a sentence where there is nothing to see.
 std::string Output(const OutputVerdict& output, const Judgement& judgement) {
   const Census& c = output.census;
@@ -194,9 +207,10 @@ std::string Output(const OutputVerdict& output, const Judgement& judgement) {
       "class=\"figures\">{}</div>\n"
       "<div class=\"halves\">\n<div><h3>Distance from what was wanted <small>in "
       "ulp</small></h3>{}</div>\n"
-      "<div><h3>Where</h3>{}</div>\n</div>\n{}{}</section>\n",
+      "<div><h3>Where</h3>{}</div>\n</div>\n{}{}{}</section>\n",
       name, name, Grouped(n), first ? " · the first stage that is out: look here first" : "",
-      figures, UlpHistogram(c), heat, Worst(c, judgement.capture.layout, replay), biases);
+      figures, UlpHistogram(c), heat, Breakdowns(output),
+      Worst(c, judgement.capture.layout, replay), biases);
 }
 
 // What the way of judging says of itself.
@@ -223,7 +237,6 @@ std::string Problem(const Judgement& judgement) {
   const Capture& capture = judgement.capture;
   const AttentionProblem& problem = capture.problem;
   const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
-  const MaskSpec& mask = problem.mask.spec;
   std::string facts;
   const auto fact = [&](const char* name, const std::string& says) {
     facts += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, MarkupEscaped(says));
@@ -236,8 +249,7 @@ std::string Problem(const Judgement& judgement) {
        Sq == Skv ? Grouped(Sq) : fmt::format("{} queries, {} keys", Grouped(Sq), Grouped(Skv)));
   fact("Heads", Hq == Hkv ? fmt::format("{} of {}", Hq, D)
                           : fmt::format("{} query, {} key, of {}", Hq, Hkv, D));
-  fact("Mask", fmt::format("{}{}{}", Name(mask.rule), mask.causal ? ", causal" : "",
-                           mask.window_keys ? fmt::format(", window {}", *mask.window_keys) : ""));
+  fact("Mask", InWords(problem.mask));
   fact("RoPE", problem.rope ? problem.rope->recipe : "none");
   fact("Scale", fmt::format("{:.9g}", problem.softmax_scale));
   if (!capture.defaults.empty())
@@ -246,26 +258,32 @@ std::string Problem(const Judgement& judgement) {
                                     MaskPicture(problem.mask) + "</div>\n");
 }
 
-std::string Rules(const Verdict& verdict) {
-  if (verdict.rules.empty()) return "";
-  std::string rows;
-  for (const RuleVerdict& rule : verdict.rules) {
-    rows += fmt::format(
-        "<tr><td>{}</td><td class=\"text\">{}</td><td class=\"{}\">{}</td><td>{}</td><td>{}</td>"
-        "<td class=\"text muted\">{}</td></tr>\n",
-        MarkupEscaped(rule.name), MarkupEscaped(rule.output), rule.passes ? "" : "wrong",
-        rule.passes ? "passes" : "fails", Short(rule.measured), Short(rule.limit),
-        MarkupEscaped(WouldMissText(rule.would_miss)));
-  }
-  return Section(
-      verdict.mode == "rule" ? "The rule" : "What other tolerances say of it",
-      "<div class=\"scroll\"><table><thead><tr><th>rule</th><th class=\"text\">output</th>"
-      "<th></th><th>measured</th><th>limit</th><th></th></tr></thead><tbody>\n" +
-          rows + "</tbody></table></div>\n");
-}
-
 std::string Paragraph(const std::string& text) {
   return text.empty() ? "" : "<p>" + MarkupEscaped(text) + "</p>\n";
+}
+
+std::string Rules(const Verdict& verdict) {
+  if (verdict.rules.empty()) return "";
+  std::string rows, sayings;
+  for (const RuleVerdict& rule : verdict.rules) {
+    const Rule* known = FindRule(rule.name);
+    rows += fmt::format(
+        "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td><td class=\"{}\">{}</td>{}{}"
+        "<td class=\"text\">{}</td></tr>\n",
+        MarkupEscaped(rule.name), MarkupEscaped(rule.output), rule.passes ? "" : "wrong",
+        rule.passes ? "passes" : "fails", NumberCells(rule.measured, 4), NumberCells(rule.limit, 4),
+        known == nullptr ? "" : MarkupEscaped(known->measures));
+    if (!rule.would_miss.empty()) {
+      sayings += Paragraph(
+          fmt::format("{} of {}: {}", rule.name, rule.output, WouldMissText(rule.would_miss)));
+    }
+  }
+  return Section(
+      verdict.mode == "rule" ? "What the rules say" : "What other tolerances say of it",
+      "<div class=\"scroll\"><table><thead><tr><th>rule</th><th class=\"text\">output</th>"
+      "<th></th><th colspan=\"2\">measured</th><th colspan=\"2\">limit</th>"
+      "<th class=\"text\">what is measured</th></tr></thead><tbody>\n" +
+          rows + "</tbody></table></div>\n" + sayings);
 }
 
 std::string Frequencies(const std::vector<FrequencyChoice>& choices) {

@@ -45,6 +45,7 @@ h3 small { color: var(--muted); font-weight: 400; }
 .card strong { font-size: 1.05rem; }
 ul { padding-left: 1.15rem; } li + li { margin-top: .35rem; } li::marker { color: var(--accent); }
 .halves { display: grid; gap: 1.75rem 2.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.thirds { display: grid; gap: 1rem 2.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14rem), 1fr)); }
 .problem { display: grid; gap: 2rem 3rem; grid-template-columns: minmax(0, 1fr) minmax(12rem, 17rem); }
 @media (max-width: 44rem) { .problem { grid-template-columns: minmax(0, 1fr); } figure { max-width: 17rem; } }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .4rem 1.25rem; }
@@ -58,7 +59,7 @@ thead th { font-size: .8rem; border-bottom: 1px solid var(--line); padding-botto
 tbody th { text-align: left; color: var(--ink); }
 td { text-align: right; white-space: nowrap; }
 th, td { padding: .28rem 0 .28rem 1rem; } th:first-child, td:first-child { padding-left: 0; text-align: left; }
-td.wide { width: 50%; min-width: 5rem; }
+td.wide { width: 50%; min-width: 3.5rem; }
 td.text, th.text { text-align: left; white-space: normal; }
 table.narrow { width: auto; }
 td.fraction { padding-left: 0; text-align: left; }
@@ -67,9 +68,10 @@ td.fraction { padding-left: 0; text-align: left; }
 .figures { display: flex; flex-wrap: wrap; gap: .35rem 2rem; margin-bottom: 1.25rem; }
 .figures b { font-size: 1.15rem; font-weight: 600; } .figures span { color: var(--muted); font-size: .85rem; }
 .more { margin-top: 1.5rem; }
+svg.columns { display: block; width: 100%; height: 3rem; }
 svg.bar { display: block; width: 100%; height: .7rem; }
 .heatmap { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem .6rem; color: var(--muted); font-size: .8rem; }
-.heads, .tokens { display: flex; justify-content: space-between; } .heads { flex-direction: column; text-align: right; line-height: 1; }
+.heads, .tokens { display: flex; justify-content: space-between; color: var(--muted); font-size: .8rem; } .heads { flex-direction: column; text-align: right; line-height: 1; }
 svg.heat { display: block; width: 100%; height: clamp(2.25rem, calc(var(--rows) * 1rem), 16rem); }
 .key { display: flex; flex-wrap: wrap; align-items: center; gap: .2rem 1.25rem; color: var(--muted); margin: .5rem 0 .15rem; }
 .key svg { height: .75rem; width: auto; vertical-align: -.06rem; margin-right: .2rem; }
@@ -82,6 +84,9 @@ svg.strip { width: 6.25rem; height: .75rem; vertical-align: middle; }
 .axis { stroke: var(--middle); fill: none; } .allowed { fill: var(--middle); fill-opacity: .45; } .got-in { fill: var(--ink); }
 pre { background: var(--card); padding: 1rem 1.25rem; margin: 0; white-space: pre-wrap; font: .9rem/1.5 ui-monospace, "SFMono-Regular", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 footer { margin-top: 2.5rem; padding-top: .75rem; border-top: 1px solid var(--line); color: var(--muted); font-size: .8rem; }
+@media (max-width: 32rem) {
+  body { padding: 1.5rem 1rem 3rem; } th, td { padding-left: .6rem; } .roomy { display: none; }
+}
 @media print {
   :root { --paper: #fff; --ink: #000; --muted: #444; --line: #bbb; --card: #f4f4f4; --strong: #3d4654; --middle: #9aa6b5; --ground: #ececec; --pass: #0a7355; --fail: #c2410c; --inconclusive: #8a6500; }
   body { max-width: none; padding: 0; font-size: 10pt; } section { margin-top: 1.5rem; }

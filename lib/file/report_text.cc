@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "lib/file/report.h"
+#include "lib/verdict/rule.h"
 
 namespace bitanchor {
 namespace {
@@ -40,8 +41,8 @@ std::string RuleHeadline(const Verdict& verdict) {
   if (first == nullptr) {
     return fmt::format("Every answer is within the tolerance of {}.", JudgedBy(verdict));
   }
-  return fmt::format("{} of {} comparisons break their tolerance, the first is {}.", broken,
-                     verdict.rules.size(), RuleText(*first));
+  return fmt::format("{} of {} rules that were asked say no; {}.", broken, verdict.rules.size(),
+                     RuleText(*first));
 }
 
 std::string FailHeadline(const Verdict& verdict) {
@@ -106,13 +107,9 @@ std::string JudgedBy(const Verdict& verdict) {
 
 std::string ProblemLine(const AttentionProblem& problem) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = problem.shape;
-  const MaskSpec& mask = problem.mask.spec;
-  std::string line =
-      fmt::format("{} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}{}", DTypeName(problem.dtype), B,
-                  Sq, Skv, Hq, Hkv, D, Name(mask.rule), mask.causal ? " causal" : "");
-  if (mask.window_keys) line += fmt::format(" window {}", *mask.window_keys);
-  if (problem.rope) line += ", RoPE " + problem.rope->recipe;
-  return line;
+  return fmt::format("{} B {} Sq {} Skv {} Hq {} Hkv {} D {}, mask {}{}", DTypeName(problem.dtype),
+                     B, Sq, Skv, Hq, Hkv, D, InWords(problem.mask),
+                     problem.rope ? ", RoPE " + problem.rope->recipe : "");
 }
 
 std::string Headline(const Verdict& verdict) {
@@ -182,8 +179,9 @@ std::string WorstText(const WorstElement& element, Layout layout) {
 }
 
 std::string RuleText(const RuleVerdict& rule) {
-  return fmt::format("{} of {}: measured {:.4g}, limit {:.4g}", rule.name, rule.output,
-                     rule.measured, rule.limit);
+  const Rule* known = FindRule(rule.name);
+  return fmt::format("{} of {}: {} {:.4g}, limit {:.4g}", rule.name, rule.output,
+                     known == nullptr ? "measured" : known->measures, rule.measured, rule.limit);
 }
 
 std::string CauseText(const Cause& cause) {

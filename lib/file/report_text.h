@@ -17,7 +17,7 @@ std::string Grouped(int64_t count);                // "98,304"
 std::string Percent(int64_t part, int64_t all);    // "34.6%"; "0%" of nothing
 std::string Short(double x);                       // four digits; "inf", "nan"
 std::string JudgedBy(const Verdict& verdict);      // "contract flash-bf16"
-std::string ProblemLine(const AttentionProblem&);  // "BF16 B 1 Sq 384 ..., mask anchor causal"
+std::string ProblemLine(const AttentionProblem&);  // "BF16 B 1 Sq 384 ..., mask anchor, causal"
 
 // The whole verdict in one sentence.
 std::string Headline(const Verdict& verdict);
@@ -34,7 +34,7 @@ std::string BiasText(const BiasFinding& finding);  // "gain of head 3: +0.4 u (+
 std::string IndexText(const ElementIndex& index, Layout layout);
 // "[0, 17, 3, 5] got 1 want 2, admissible 1.99 to 2.01 (12 times what is allowed)".
 std::string WorstText(const WorstElement& element, Layout layout);
-std::string RuleText(const RuleVerdict& rule);  // "allclose of o: measured 0.1, limit 0.01"
+std::string RuleText(const RuleVerdict& rule);  // "ggml of o: sum of ... 0.1, limit 0.01"
 std::string CauseText(const Cause& cause);      // what it says, how much it explains, the fix
 std::string FrequencyText(const FrequencyChoice& choice);
 

@@ -59,9 +59,11 @@ TEST(GithubAnnotations, RuleMode) {
   Judged judged;
   judged.verdict.mode = "rule";
   judged.verdict.outputs = {MadeOutput("o", {7})};
-  judged.verdict.rules = {{"nmse", "o", false, 0.1, 0.01, {}}, {"allclose", "o", true, 0, 1, {}}};
+  judged.verdict.rules = {{"no-such-rule", "o", false, 0.1, 0.01, {}},
+                          {"allclose", "o", true, 0, 1, {}}};
   EXPECT_EQ(GithubAnnotations(judged.Get()),
-            "::error title=bitanchor%3A o breaks nmse,file=some/capture.safetensors::nmse of o: "
+            "::error title=bitanchor%3A o breaks "
+            "no-such-rule,file=some/capture.safetensors::no-such-rule of o: "
             "measured 0.1, limit 0.01\n");
 }
 

@@ -185,6 +185,15 @@ TEST(HeatMap, PutsEachRowIntoItsCell) {
       << coarse;
 }
 
+TEST(GroupColumns, AreAsHighAsWhatIsWrong) {
+  const std::string charts =
+      GroupColumns({"distance", {{0, 10, 0, 0.5}, {1, 8, 4, 2}, {7, 1000, 1, 2}}});
+  EXPECT_TRUE(Has(charts, "d=\"M1 100h.9v-50h-.9zM2 100h.9v-3h-.9z\"")) << charts;
+  EXPECT_TRUE(Has(charts, "start 0</span><span>64–127</span>")) << charts;
+  EXPECT_TRUE(Has(charts, "At most 50%: tokens from the document’s start 1.")) << charts;
+  EXPECT_EQ(GroupColumns({"document", {{0, 10, 0, 0.5}, {1, 8, 0, 0.5}}}), "");
+}
+
 TEST(IntervalStrip, PutsTheAnswerWhereItIs) {
   EXPECT_TRUE(Has(IntervalStrip(0), "class=\"got-in\" cx=\"50\""));
   EXPECT_TRUE(Has(IntervalStrip(-1), "class=\"got-in\" cx=\"26\""));

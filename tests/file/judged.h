@@ -69,6 +69,8 @@ struct Judged {
                                   {0.02, 0},
                                   true},
                                  {Witness::kScale, 1, {kNaN, 0, 0, 0}, {0.02, 0}, false}};
+    verdict.outputs[1].by = {{"document", {{0, 5, 0, 0.5}, {7, 5, 3, kInf}}},
+                             {"head", {{0, 5, 0, 0.5}, {1, 5, 3, kInf}}}};
     verdict.not_judged = {"dq (" + kHostile + ")"};
     verdict.inverse_frequencies = {{-1, 2, 3}, {4, -1, 9}};
     verdict.cannot_tell = {kHostile};

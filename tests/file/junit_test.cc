@@ -35,7 +35,7 @@ TEST(Junit, APassHasOneCaseForEachOutput) {
   EXPECT_EQ(Count(xml, "name=\"o\" time=\"0\"/>"), 1);
   for (const char* property :
        {"name=\"judged_by\" value=\"contract flash-bf16\"", "name=\"version\" value=\"1.2.3\"",
-        "name=\"problem\" value=\"BF16 B 1 Sq 4 Skv 4 Hq 2 Hkv 1 D 8, mask full causal\"",
+        "name=\"problem\" value=\"BF16 B 1 Sq 4 Skv 4 Hq 2 Hkv 1 D 8, mask full, causal\"",
         "name=\"verdict\" value=\"pass\"", "timestamp=\"2026-01-31T23:59:59\"", "time=\"1.250\""}) {
     EXPECT_EQ(Count(xml, property), 1) << property;
   }
@@ -88,10 +88,11 @@ TEST(Junit, RulesAloneDecideInRuleMode) {
   judged.verdict.mode = "rule";
   judged.verdict.outputs = {MadeOutput("o", {7})};
   judged.verdict.rules = {{"allclose", "o", true, 0.001, 0.01, {}},
-                          {"nmse", "o", false, 0.1, 0.01, {}}};
+                          {"no-such-rule", "o", false, 0.1, 0.01, {}}};
   const std::string xml = JunitReport(judged.Get());
   ExpectTotals(xml, 2, 1, 0, 0);
-  EXPECT_NE(xml.find("message=\"nmse of o: measured 0.1, limit 0.01\""), std::string::npos) << xml;
+  EXPECT_NE(xml.find("message=\"no-such-rule of o: measured 0.1, limit 0.01\""), std::string::npos)
+      << xml;
   judged.verdict.mode = "contract";
   ExpectTotals(JunitReport(judged.Get()), 1, 1, 0, 0);
 }

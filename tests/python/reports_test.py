@@ -92,6 +92,8 @@ def check_junit(name: str, text: str, report: dict, hostname: str = "localhost")
     want(all(int(suite.get(part)) == count for part, count in totals.items()), f"{name}: junit: {suite.attrib}, {totals}")
     want(int(suite.get("tests")) == len(cases) > 0, f"{name}: junit: tests {suite.get('tests')}")
     wrong = {o["name"] for o in report["outputs"] if o["outside"] + o["nonfinite_mismatch"] or o["biased"]}
+    if report["judged_by"]["mode"] == "rule":  # the rules alone decide
+        wrong = {f"{rule['output']} by {rule['name']}" for rule in report["rules"] if rule["verdict"] == "fail"}
     failed = {case.get("name") for case in cases if case.find("failure") is not None}
     want(failed == wrong, f"{name}: junit: {failed} fail, want {wrong}")
     want((totals["errors"] > 0) == (report["verdict"] == "inconclusive"), f"{name}: junit: {totals}, {report['verdict']}")
@@ -157,6 +159,8 @@ def check_github(name: str, stdout: str, summary: str, report: dict) -> None:
         want(bool(parsed) and parsed[1] == level, f"{name}: github: {command!r}")
         want(bool(re.fullmatch(r"([^%]|%25|%0A|%3A|%2C)*", command)), f"{name}: github: {command!r} has another escape")
     wrong = [o for o in report["outputs"] if o["outside"] + o["nonfinite_mismatch"] or o["biased"]]
+    if report["judged_by"]["mode"] == "rule":
+        wrong = [rule for rule in report["rules"] if rule["verdict"] == "fail"]
     expected = {"pass": 0, "fail": len(wrong), "inconclusive": 1}[report["verdict"]]
     want(len(commands) == expected, f"{name}: github: {len(commands)} annotations, want {expected}")
     want(summary.startswith("\n### ") and report["verdict"] in summary.splitlines()[1], f"{name}: github: {summary[:80]!r}")
@@ -319,6 +323,8 @@ def main() -> int:
         for capture, mutant in ((flex, "key-block-wrong"), (flex, "one-nan"), (flex, "rope-pairing"), (backward, "dk-scale-missing")):
             check_all(program, f"{capture}, {mutant}", broken(capture, mutant, folder), folder, "fail")
         check_all(program, "replay", DATA / f"{flex}.safetensors", folder, "fail", "--recipe", "textbook-bf16p")
+        check_all(program, "rules, one of which fails", DATA / f"{flex}.safetensors", folder, "fail", "--rule", "torch,ggml")
+        check_all(program, "a rule that passes", DATA / f"{flex}.safetensors", folder, "pass", "--rule", "ggml")
         check_all(program, "sampled", DATA / f"{flex}.safetensors", folder, "pass", "--sample-rows", "40")
         check_hostile(program, folder)
         check_layout_thd(program, folder)
