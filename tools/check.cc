@@ -79,7 +79,7 @@ void PrintRules(const std::vector<RuleVerdict>& rules) {
                rule.limit, rule.passes ? "pass" : "fail", FindRule(rule.name)->measures);
   }
   for (const RuleVerdict& rule : rules) {
-    if (!rule.would_miss.empty()) fmt::print("{}: {}\n", rule.name, WouldMissLine(rule.would_miss));
+    if (!rule.would_miss.empty()) fmt::print("{}: {}\n", rule.name, WouldMissText(rule.would_miss));
   }
 }
 
@@ -92,7 +92,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
   for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
   PrintFrequencies(verdict.inverse_frequencies);
-  if (!verdict.would_miss.empty()) fmt::print("\n{}\n", WouldMissLine(verdict.would_miss));
+  if (!verdict.would_miss.empty()) fmt::print("\n{}\n", WouldMissText(verdict.would_miss));
   if (!verdict.not_judged.empty())
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
 }

@@ -1,7 +1,5 @@
 #include "tools/would_miss.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <functional>
@@ -306,17 +304,6 @@ void AddWouldMissByRules(const Capture& capture, const std::vector<const Rule*>&
       if (of.output == "o" && of.name == rules[n]->name) of.would_miss = mutants.Found(n);
     }
   }
-}
-
-std::string WouldMissLine(const std::vector<WouldMiss>& mutants) {
-  std::string missed;
-  size_t caught = 0;
-  for (const WouldMiss& mutant : mutants) {
-    caught += mutant.caught;
-    if (!mutant.caught) missed += (missed.empty() ? "; would miss: " : ", ") + mutant.mutant;
-  }
-  return fmt::format("would catch {} of {} mutants of this problem{}", caught, mutants.size(),
-                     missed);
 }
 
 }  // namespace bitanchor::tools

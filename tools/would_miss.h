@@ -26,9 +26,6 @@ std::vector<WouldMiss> WouldMissByContract(const Capture& capture, const Contrac
 void AddWouldMissByRules(const Capture& capture, const std::vector<const Rule*>& rules,
                          const simd::EngineOptions& options, Verdict& verdict);
 
-// "would catch 19 of 21 mutants of this problem; would miss: weights-truncated"
-std::string WouldMissLine(const std::vector<WouldMiss>& mutants);
-
 }  // namespace bitanchor::tools
 
 #endif  // BITANCHOR_TOOLS_WOULD_MISS_H_

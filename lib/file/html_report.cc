@@ -16,6 +16,7 @@
 #include "lib/problem/blocks.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
+#include "lib/recipe/mistake.h"
 #include "lib/verdict/rule.h"
 
 namespace bitanchor {
@@ -286,6 +287,17 @@ std::string Rules(const Verdict& verdict) {
           rows + "</tbody></table></div>\n" + sayings);
 }
 
+// How many faults the check would see, and what those are that it would not.
+std::string Missed(const std::vector<WouldMiss>& mutants) {
+  std::vector<std::string> missed;
+  for (const WouldMiss& mutant : mutants) {
+    const Mistake* known = FindMistake(mutant.mutant);
+    if (!mutant.caught && known != nullptr)
+      missed.push_back(fmt::format("{}: {}", mutant.mutant, known->says));
+  }
+  return Paragraph(WouldMissText(mutants)) + List(missed);
+}
+
 std::string Frequencies(const std::vector<FrequencyChoice>& choices) {
   std::vector<std::string> texts;
   for (const FrequencyChoice& choice : choices) texts.push_back(FrequencyText(choice));
@@ -316,8 +328,7 @@ std::string HtmlReport(const Judgement& judgement) {
   page += Frequencies(verdict.inverse_frequencies);
   page += Section("Not judged", List(verdict.not_judged));
   page += Rules(verdict);
-  page +=
-      Section("What this check would have caught", Paragraph(WouldMissText(verdict.would_miss)));
+  page += Section("What this check would have caught", Missed(verdict.would_miss));
   page += Section("Again", "<pre>" + MarkupEscaped(judgement.command) + "</pre>\n");
   page += fmt::format(
       "</main>\n<footer>bitanchor {} · {} UTC · {:.1f} s</footer>\n</body>\n</html>\n",
