@@ -51,28 +51,6 @@ void ReadVersion(const JsonFields& fields, Strings& defaults) {
   if (version != 1) throw InputError("version", std::to_string(version), "1");
 }
 
-MaskSpec ReadMask(const json& value, Strings& defaults) {
-  const JsonFields fields(value, "mask", {"rule", "causal", "window_keys", "corner"});
-  MaskSpec mask;
-  mask.rule =
-      ReadName(fields, "rule", std::array{MaskRule::kFull, MaskRule::kDocument, MaskRule::kAnchor},
-               mask.rule, defaults);
-  mask.causal =
-      OrDefault(fields.Bool("causal"), mask.causal, "mask.causal", Word(mask.causal), defaults);
-  mask.corner = ReadName(fields, "corner", std::array{Corner::kTopLeft, Corner::kBottomRight},
-                         mask.corner, defaults);
-  const json* const window = fields.Find("window_keys");
-  if (window == nullptr) {
-    defaults.push_back(DefaultTaken("mask.window_keys", "null"));
-  } else if (!window->is_null()) {
-    mask.window_keys = fields.Integer("window_keys");
-    if (*mask.window_keys < 1) {
-      throw InputError("mask.window_keys", std::to_string(*mask.window_keys), "null or >= 1");
-    }
-  }
-  return mask;
-}
-
 float ReadScale(const JsonFields& fields, int64_t head_dim, Strings& defaults) {
   const std::optional<double> given = fields.Number("softmax_scale");
   if (!given) {
@@ -144,6 +122,28 @@ std::string DefaultTaken(std::string_view field, std::string_view value, std::st
   return fmt::format("{}: {} ({})", field, value, why);
 }
 
+MaskSpec ReadMaskSpec(const json& value, Strings& defaults) {
+  const JsonFields fields(value, "mask", {"rule", "causal", "window_keys", "corner"});
+  MaskSpec mask;
+  mask.rule =
+      ReadName(fields, "rule", std::array{MaskRule::kFull, MaskRule::kDocument, MaskRule::kAnchor},
+               mask.rule, defaults);
+  mask.causal =
+      OrDefault(fields.Bool("causal"), mask.causal, "mask.causal", Word(mask.causal), defaults);
+  mask.corner = ReadName(fields, "corner", std::array{Corner::kTopLeft, Corner::kBottomRight},
+                         mask.corner, defaults);
+  const json* const window = fields.Find("window_keys");
+  if (window == nullptr) {
+    defaults.push_back(DefaultTaken("mask.window_keys", "null"));
+  } else if (!window->is_null()) {
+    mask.window_keys = fields.Integer("window_keys");
+    if (*mask.window_keys < 1) {
+      throw InputError("mask.window_keys", std::to_string(*mask.window_keys), "null or >= 1");
+    }
+  }
+  return mask;
+}
+
 CaptureSpec ReadCaptureSpec(std::string_view text, int64_t head_dim) {
   const json document = ParseStrictJson(text, "__metadata__.bitanchor");
   const JsonFields fields(document, "",
@@ -158,7 +158,7 @@ CaptureSpec ReadCaptureSpec(std::string_view text, int64_t head_dim) {
   spec.kernel = fields.String("kernel").value_or("");
   spec.layout = ReadName(fields, "layout", std::array{Layout::kBSHD, Layout::kBHSD, Layout::kTHD},
                          spec.layout, spec.defaults);
-  spec.mask = ReadMask(object("mask"), spec.defaults);
+  spec.mask = ReadMaskSpec(object("mask"), spec.defaults);
   spec.softmax_scale = ReadScale(fields, head_dim, spec.defaults);
   if (const json* const rope = fields.Find("rope")) {
     spec.rope = ReadRopeConfig(*rope, head_dim, spec.defaults);

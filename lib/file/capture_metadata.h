@@ -39,6 +39,9 @@ CaptureSpec ReadCaptureSpec(std::string_view text, int64_t head_dim);
 RopeConfig ReadRopeConfig(const nlohmann::json& rope, int64_t head_dim,
                           std::vector<std::string>& defaults);
 
+// The value of "mask". Appends the defaults taken.
+MaskSpec ReadMaskSpec(const nlohmann::json& mask, std::vector<std::string>& defaults);
+
 // "FIELD: VALUE (default)", as CaptureSpec's defaults say it.
 std::string DefaultTaken(std::string_view field, std::string_view value,
                          std::string_view why = "default");

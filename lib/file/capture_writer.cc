@@ -11,6 +11,27 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json LseJson(const LseSpec& lse) {
+  Json json;
+  json["base"] = lse.base == LseBase::kE ? "e" : "2";
+  json["scaled"] = lse.scaled;
+  if (std::isfinite(lse.empty)) {
+    json["empty"] = lse.empty;
+  } else if (std::isnan(lse.empty)) {
+    json["empty"] = "nan";
+  } else {
+    json["empty"] = lse.empty < 0 ? "-inf" : "+inf";
+  }
+  return json;
+}
+
+template <typename T>
+std::span<const std::byte> BytesOf(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+}  // namespace
+
 Json MaskJson(const MaskSpec& mask) {
   Json json;
   json["rule"] = Name(mask.rule);
@@ -20,7 +41,7 @@ Json MaskJson(const MaskSpec& mask) {
   return json;
 }
 
-// Only what the rope type uses: the reader refuses the rest.
+// The reader refuses what the rope type does not use.
 Json RopeJson(const RopeConfig& rope) {
   Json json;
   json["rope_type"] = Name(rope.type);
@@ -54,27 +75,6 @@ Json RopeJson(const RopeConfig& rope) {
   }
   return json;
 }
-
-Json LseJson(const LseSpec& lse) {
-  Json json;
-  json["base"] = lse.base == LseBase::kE ? "e" : "2";
-  json["scaled"] = lse.scaled;
-  if (std::isfinite(lse.empty)) {
-    json["empty"] = lse.empty;
-  } else if (std::isnan(lse.empty)) {
-    json["empty"] = "nan";
-  } else {
-    json["empty"] = lse.empty < 0 ? "-inf" : "+inf";
-  }
-  return json;
-}
-
-template <typename T>
-std::span<const std::byte> BytesOf(const std::vector<T>& values) {
-  return std::as_bytes(std::span(values));
-}
-
-}  // namespace
 
 std::string CaptureMetadata(const AttentionProblem& problem, Layout layout,
                             const std::string& kernel, const LseSpec& lse) {

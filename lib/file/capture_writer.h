@@ -3,6 +3,7 @@
 #define BITANCHOR_LIB_FILE_CAPTURE_WRITER_H_
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,10 @@ inline constexpr char kCaptureKey[] = "bitanchor";
 // Throws InputError where `kernel` is not UTF-8.
 std::string CaptureMetadata(const AttentionProblem& problem, Layout layout,
                             const std::string& kernel, const LseSpec& lse = {});
+
+// Its parts: every field written out, of rope those that its type uses and none of the tables.
+nlohmann::ordered_json MaskJson(const MaskSpec& mask);
+nlohmann::ordered_json RopeJson(const RopeConfig& rope);
 
 // The tensors below borrow their argument's memory.
 

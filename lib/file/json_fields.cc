@@ -14,6 +14,16 @@ namespace bitanchor {
 
 using nlohmann::json;
 
+namespace {
+
+// One that int64_t holds.
+bool IsInteger(const json& value) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
+}
+
+}  // namespace
+
 JsonFields::JsonFields(const json& object, std::string path,
                        const std::vector<std::string_view>& known)
     : object_(object), path_(std::move(path)) {
@@ -61,10 +71,17 @@ std::optional<double> JsonFields::Number(std::string_view key) const {
 std::optional<int64_t> JsonFields::Integer(std::string_view key) const {
   const json* const value = Find(key);
   if (value == nullptr) return std::nullopt;
-  const bool fits = value->is_number_integer() &&
-                    (!value->is_number_unsigned() || value->get<uint64_t>() <= INT64_MAX);
-  if (!fits) throw InputError(Path(key), Describe(*value), "an integer");
+  if (!IsInteger(*value)) throw InputError(Path(key), Describe(*value), "an integer");
   return value->get<int64_t>();
+}
+
+std::optional<uint64_t> JsonFields::Unsigned(std::string_view key) const {
+  const json* const value = Find(key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number_unsigned()) {
+    throw InputError(Path(key), Describe(*value), "an integer in 0..2^64-1");
+  }
+  return value->get<uint64_t>();
 }
 
 std::optional<std::vector<double>> JsonFields::Numbers(std::string_view key) const {
@@ -75,6 +92,15 @@ std::optional<std::vector<double>> JsonFields::Numbers(std::string_view key) con
     throw InputError(Path(key), Describe(*value), "an array of numbers");
   }
   return value->get<std::vector<double>>();
+}
+
+std::optional<std::vector<int64_t>> JsonFields::Integers(std::string_view key) const {
+  const json* const value = Find(key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array() || !std::ranges::all_of(*value, IsInteger)) {
+    throw InputError(Path(key), Describe(*value), "an array of integers");
+  }
+  return value->get<std::vector<int64_t>>();
 }
 
 }  // namespace bitanchor

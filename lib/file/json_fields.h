@@ -28,7 +28,9 @@ class JsonFields {
   std::optional<std::string> String(std::string_view key) const;
   std::optional<double> Number(std::string_view key) const;
   std::optional<int64_t> Integer(std::string_view key) const;
-  std::optional<std::vector<double>> Numbers(std::string_view key) const;  // an array of them
+  std::optional<uint64_t> Unsigned(std::string_view key) const;
+  std::optional<std::vector<double>> Numbers(std::string_view key) const;    // an array of them
+  std::optional<std::vector<int64_t>> Integers(std::string_view key) const;  // likewise
 
  private:
   const nlohmann::json& object_;

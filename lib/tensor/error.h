@@ -13,11 +13,17 @@ namespace bitanchor {
 class InputError : public std::runtime_error {
  public:
   InputError(const std::string& field, const std::string& got, const std::string& want)
-      : std::runtime_error(field + ": got " + got + ", want " + want), field_(field) {}
+      : std::runtime_error(field + ": got " + got + ", want " + want),
+        field_(field),
+        got_(got),
+        want_(want) {}
   const std::string& field() const { return field_; }
 
+  // The same where the field alone does not say which one is meant: of several files, for example.
+  InputError In(const std::string& place) const { return {place + ": " + field_, got_, want_}; }
+
  private:
-  std::string field_;
+  std::string field_, got_, want_;
 };
 
 }  // namespace bitanchor
