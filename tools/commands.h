@@ -30,6 +30,7 @@ using Action = std::function<int()>;
 void AddCheck(CLI::App& app, Action& run);
 void AddRun(CLI::App& app, Action& run);
 void AddGen(CLI::App& app, Action& run);
+void AddGolden(CLI::App& app, Action& run);
 void AddInfo(CLI::App& app, Action& run);
 
 }  // namespace bitanchor::tools

@@ -35,6 +35,16 @@ void Round(const simd::AttentionRows& rows, const MutableTensorView& o) {
 
 }  // namespace
 
+void AddEngineOption(CLI::App& app, std::string& engine) {
+  app.add_option("--engine", engine, "simd, or scalar: the definition itself, slow")
+      ->check(CLI::IsMember({"simd", "scalar"}))
+      ->capture_default_str();
+}
+
+Engine EngineOf(const std::string& engine) {
+  return engine == "scalar" ? Engine::kScalar : Engine::kSimd;
+}
+
 OwnedTensor::OwnedTensor(DType dtype, const Shape4& shape, Layout layout)
     : bytes(DTypeBytes(dtype) * static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3])),
       view(DenseView<std::byte>(dtype, bytes.data(), shape, layout)) {}

@@ -2,6 +2,7 @@
 #ifndef BITANCHOR_TOOLS_COMPUTE_H_
 #define BITANCHOR_TOOLS_COMPUTE_H_
 
+#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@
 namespace bitanchor::tools {
 
 enum class Engine { kSimd, kScalar };
+
+// --engine, and its value.
+void AddEngineOption(CLI::App& app, std::string& engine);
+Engine EngineOf(const std::string& engine);
 
 // Memory for one tensor, and the dense view onto it.
 struct OwnedTensor {

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   bitanchor::tools::AddCheck(app, action);
   bitanchor::tools::AddRun(app, action);
   bitanchor::tools::AddGen(app, action);
+  bitanchor::tools::AddGolden(app, action);
   bitanchor::tools::AddInfo(app, action);
   try {
     app.parse(argc, argv);

@@ -143,10 +143,14 @@ ProblemSpec ProblemOptions::Spec() const {
   return spec;
 }
 
-DrawnProblem Draw(const ProblemSpec& spec, Layout layout) {
+AttentionProblem Undrawn(const ProblemSpec& spec) {
   CheckSizes(spec.shape);
   CheckMemory(spec);
-  DrawnProblem drawn{WithoutTensors(spec), {}, {}, {}, {}};
+  return WithoutTensors(spec);
+}
+
+DrawnProblem Draw(const ProblemSpec& spec, Layout layout) {
+  DrawnProblem drawn{Undrawn(spec), {}, {}, {}, {}};
   AttentionProblem& problem = drawn.problem;
   const auto draw = [&](Gen1Tensor which, const Shape4& shape) {
     OwnedTensor tensor(spec.dtype, shape, layout);

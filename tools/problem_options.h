@@ -29,8 +29,11 @@ struct DrawnProblem {
   OwnedTensor dout;  // where the spec asks for it
 };
 
-// By gen-1. Throws InputError where the spec describes no valid problem, or one that this machine's
-// memory cannot hold; nothing large is allocated before that.
+// The problem without its tensors. Throws InputError where the spec describes no valid problem, or
+// one that this machine's memory cannot hold; nothing large is allocated before that.
+AttentionProblem Undrawn(const ProblemSpec& spec);
+
+// By gen-1. Throws as Undrawn does.
 DrawnProblem Draw(const ProblemSpec& spec, Layout layout);
 
 }  // namespace bitanchor::tools

@@ -17,7 +17,7 @@ struct RunOptions {
 int Run(const RunOptions& options) {
   const AttentionRecipe& recipe = RecipeOption(options.recipe);
   const simd::EngineOptions engine_options = options.common.Engine("run");
-  const Engine engine = options.engine == "scalar" ? Engine::kScalar : Engine::kSimd;
+  const Engine engine = EngineOf(options.engine);
   const Capture capture = ReadCapture(options.problem);
   const Answers answers =
       AnswerAll(capture.problem, capture.dout, recipe, capture.layout, engine, engine_options);
@@ -46,9 +46,7 @@ void AddRun(CLI::App& app, Action& run) {
                    "Written: o, lse; with rope also q_rope, k_rope; with do also dq, dk, dv")
       ->required();
   command->add_option("--recipe", options->recipe, "Attention recipe")->capture_default_str();
-  command->add_option("--engine", options->engine, "simd, or scalar: the definition itself, slow")
-      ->check(CLI::IsMember({"simd", "scalar"}))
-      ->capture_default_str();
+  AddEngineOption(*command, options->engine);
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return Run(*options); }; });
 }
