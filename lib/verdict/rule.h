@@ -1,6 +1,7 @@
 // Acceptance rules that kernels' own tests use, as data, and what each would say of an answer. Kept
 // to be compared with: none of them is sound, and most let wrong kernels by. They are what the
-// cited tests do, their handling of NaN and the rounding of their own arithmetic included.
+// cited tests do, their handling of NaN and the rounding of their own arithmetic included; only that
+// the reference is the exact centre, where theirs is often computed in f32.
 #ifndef BITANCHOR_LIB_VERDICT_RULE_H_
 #define BITANCHOR_LIB_VERDICT_RULE_H_
 
