@@ -98,6 +98,9 @@ TEST(Rules, OthersThatAreClose) {
   ExpectLast("flashinfer", DType::kBF16, RoundTo(DType::kBF16, 1e-2), 0x1.4ap-7f, 0.0);
   ExpectLast("vllm", DType::kBF16, RoundTo(DType::kBF16, 1e-3), 0x1.08p-10f, 0.0);
   ExpectLast("vllm", DType::kF32, 1e-5f, Next(1e-5f), 0.0);
+  // The difference is rounded too: 0x1.49p-7 is half-way and becomes the limit, 0x1.48p-7.
+  EXPECT_TRUE(Passes("triton-tutorial", DType::kBF16, {{-0x1.24p-9f, 0x1p-7}}));
+  EXPECT_FALSE(Passes("triton-tutorial", DType::kF32, {{-0x1.24p-9f, 0x1p-7}}));
   // In base 2 the limit is 1e-3; so in base e it is that times ln 2.
   EXPECT_TRUE(Passes("flashinfer", DType::kF32, {{6.93e-4f, 0.0}}, RuleOutput::kLse));
   EXPECT_FALSE(Passes("flashinfer", DType::kF32, {{6.94e-4f, 0.0}}, RuleOutput::kLse));
@@ -160,6 +163,11 @@ TEST(Rules, Cutlass) {
   EXPECT_FALSE(Passes("cutlass-77", DType::kF32, with(1.01e-2f)));    // the largest
   EXPECT_FALSE(Passes("cutlass-77", DType::kF32, {{1.1e-3f, 0.0}}));  // the mean
   EXPECT_TRUE(Passes("cutlass-77", DType::kF32, {{0.9e-3f, 0.0}}));
+  // The difference is one of the dtype: 0x1.47p-7, which is less than 1e-2, becomes 0x1.48p-7.
+  std::vector<Element> rounded = right;
+  rounded.push_back({-0x1.1cp-9f, 0x1p-7});
+  EXPECT_TRUE(Passes("cutlass-77", DType::kF32, rounded));
+  EXPECT_FALSE(Passes("cutlass-77", DType::kBF16, rounded));
   // One bf16 ulp of numbers from 2 on is too much: right kernels fail.
   EXPECT_FALSE(Passes("cutlass-77", DType::kBF16, {{2 + 0x1p-6f, 2.0}}));
 }
@@ -174,6 +182,8 @@ TEST(Rules, Ggml) {
   std::vector<Element> elements(4000, Element{1.0f, 1.0});
   elements.push_back({-0.4f, 1.0});
   EXPECT_TRUE(Passes("ggml", DType::kF32, elements));
+  // Squares are f32: Inf / Inf is not above the limit either.
+  EXPECT_TRUE(Passes("ggml", DType::kF32, {{3e19f, 0.0}}));
   EXPECT_TRUE(Passes("ggml", DType::kF32, {{kInf, kInf}}));
   EXPECT_FALSE(Passes("ggml", DType::kF32, {{kInf, -kInf}}));
   EXPECT_FALSE(Passes("ggml", DType::kF32, {{kInf, 1.0}}));
