@@ -231,6 +231,25 @@ def judge_mutants(executable: Path, folder: Path, failures: list[str]) -> None:
     print(f"{f'slip through, of {wrong}':22}" + "".join(f"{slipped[r]:>12}" for r in RULES))
 
 
+def judge_gradients(executable: Path, folder: Path, failures: list[str]) -> None:
+    """PyTorch's own gradients, and the same without delta, by the rules that know what to ask."""
+    from break_capture import break_capture
+    from capture_file import GRADIENTS, read_capture, write_capture
+
+    right = read_capture(DATA / "torch-sdpa-backward-causal-bf16.safetensors").judged_by(GRADIENTS)
+    path = folder / "gradients.safetensors"
+    for name in ("right", "delta-missing"):
+        broken = right if name == "right" else break_capture(right, name)[0]
+        write_capture(path, broken)
+        judged = check(executable, path, "--rule", "flash-attn,cudnn,onednn-sdpa,vllm")
+        for output in GRADIENTS:
+            passes = name == "right" or output == "dv"
+            want = dict.fromkeys(("flash-attn", "cudnn", "onednn-sdpa"), passes)
+            said = verdicts(judged, output)
+            if said != want:
+                failures.append(f"{name} {output}: {said}, want {want}")
+
+
 def judge_usage(executable: Path, folder: Path, failures: list[str]) -> None:
     """What is refused, and how little is compared when rows are sampled."""
     from capture_file import read_capture, write_capture
@@ -283,6 +302,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         judge_usage(args.bitanchor, folder, failures)
+        judge_gradients(args.bitanchor, folder, failures)
         judge_mutants(args.bitanchor, folder, failures)
         if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers")):
             print("not asked: torch.testing and its yardsticks (no torch or transformers here)")
