@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cmath>
 #include <vector>
 
@@ -72,6 +73,7 @@ Grid GridOf(const Census& census, const RowAxes& axes) {
   grid.rows = (axes.heads + grid.heads_per_row - 1) / grid.heads_per_row;
   grid.cells.resize(grid.rows * grid.columns);
   for (const RowRecord& row : census.Rows()) {
+    assert(row.h < axes.heads && row.s < axes.tokens);
     Cell& cell = grid.cells[row.h / grid.heads_per_row * grid.columns + row.s / grid.block];
     cell.wrong += row.wrong;
     cell.elements += row.elements;

@@ -123,6 +123,15 @@ TEST(HtmlReport, EveryLayoutAndManyHeads) {
     const std::string page = HtmlReport(judged.Get());
     ExpectWellFormed(page);
     ExpectSelfContained(page);
+    for (const auto& [output, axes] :
+         {std::pair("dk", "key 0</span><span>499<"), std::pair("k_rope", "key 0</span><span>499<"),
+          std::pair("dq", "query 0</span><span>299<"),
+          std::pair("lse", "query 0</span><span>299<")}) {
+      const size_t section = page.find(fmt::format("<section id=\"{}\"", output));
+      ASSERT_NE(section, std::string::npos);
+      const std::string text = page.substr(section, page.find("</section>", section) - section);
+      EXPECT_TRUE(Has(text, axes)) << output;
+    }
   }
 }
 

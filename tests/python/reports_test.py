@@ -265,7 +265,8 @@ def check_undecided(program: Path, folder: Path) -> None:
 
 def check_places(program: Path, folder: Path) -> None:
     """Where reports go: stdout, one place for one report, nothing over the capture, refusals before the work."""
-    capture = DATA / "torch-sdpa-causal-f32.safetensors"
+    capture = folder / "a copy.safetensors"
+    capture.write_bytes((DATA / "torch-sdpa-causal-f32.safetensors").read_bytes())
     for report, start in (("json", "{\n"), ("junit", "<?xml "), ("html", "<!DOCTYPE html>")):
         done = bitanchor(program, "check", capture, f"--{report}", "-")
         want(done.returncode == 0 and done.stdout.startswith(start), f"--{report} -: {done.stdout[:40]!r}")
