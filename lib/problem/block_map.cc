@@ -31,9 +31,8 @@ BlockMap MapBlocks(const Mask& mask, int64_t b, int64_t block_q, int64_t block_k
   BlockMap map{classifier.QueryBlocks(), classifier.KeyBlocks(), {}};
   map.kinds.reserve(map.query_blocks * map.key_blocks);
   for (int64_t q = 0; q < map.query_blocks; ++q) {
-    for (int64_t k = 0; k < map.key_blocks; ++k) {
-      map.kinds.push_back(classifier.Classify(b, q, k));
-    }
+    const std::vector<BlockKind> row = classifier.ClassifyRow(b, q);
+    map.kinds.insert(map.kinds.end(), row.begin(), row.end());
   }
   return map;
 }

@@ -29,24 +29,29 @@ DistanceRange AllowedDistances(const Mask& mask) {
           mask.spec.window_keys ? std::min(*mask.spec.window_keys - 1, unlimited) : unlimited};
 }
 
-// Queries [q_begin, q_end) against keys [k_begin, k_end) of batch b.
-struct Rectangle {
-  int64_t b, q_begin, q_end, k_begin, k_end;
+// Tokens [begin, end).
+struct Range {
+  int64_t begin, end;
 };
 
-// Finds, for a key, the queries of a rectangle that see it, in O(log queries).
+// The tokens of block n of a sequence.
+Range BlockRange(int64_t n, int64_t block, int64_t tokens) {
+  return {n * block, tokens - n * block <= block ? tokens : (n + 1) * block};
+}
+
+// Finds, for a key, the queries of a range that see it, in O(log queries).
 class QueryIndex {
  public:
-  QueryIndex(const Mask& mask, const Rectangle& r)
+  QueryIndex(const Mask& mask, int64_t b, const Range& q)
       : mask_(mask),
-        b_(r.b),
-        first_(r.q_begin + mask.Offset()),
-        last_(r.q_end - 1 + mask.Offset()),
+        b_(b),
+        first_(q.begin + mask.Offset()),
+        last_(q.end - 1 + mask.Offset()),
         allowed_(AllowedDistances(mask)) {
     if (mask.spec.rule == MaskRule::kFull) return;
-    by_id_.reserve(r.q_end - r.q_begin);
-    for (int64_t i = r.q_begin; i < r.q_end; ++i) {
-      by_id_.emplace_back(mask.q_ids[r.b * mask.Sq + i], i + mask.Offset());
+    by_id_.reserve(q.end - q.begin);
+    for (int64_t i = q.begin; i < q.end; ++i) {
+      by_id_.emplace_back(mask.q_ids[b * mask.Sq + i], i + mask.Offset());
     }
     // Documents mostly lie in order already.
     if (!std::is_sorted(by_id_.begin(), by_id_.end())) std::sort(by_id_.begin(), by_id_.end());
@@ -71,9 +76,8 @@ class QueryIndex {
   std::vector<std::pair<int64_t, int64_t>> by_id_;  // (document id, i')
 };
 
-bool AnyVisible(const Mask& mask, const Rectangle& r) {
-  const QueryIndex queries(mask, r);
-  for (int64_t j = r.k_begin; j < r.k_end; ++j) {
+bool AnySeen(const QueryIndex& queries, const Range& keys) {
+  for (int64_t j = keys.begin; j < keys.end; ++j) {
     if (queries.CountSeeing(j) > 0) return true;
   }
   return false;
@@ -136,18 +140,16 @@ BlockClassifier::RuleAnswer BlockClassifier::AskRule(const Summary& q, const Sum
   return shared_end ? RuleAnswer::kSome : RuleAnswer::kUnknown;
 }
 
-BlockKind BlockClassifier::Classify(int64_t b, int64_t query_block, int64_t key_block) const {
+std::optional<BlockKind> BlockClassifier::ClassifyByRanges(int64_t b, int64_t query_block,
+                                                           int64_t key_block) const {
   assert(0 <= b && b < mask_.B);
   assert(0 <= query_block && query_block < QueryBlocks());
   assert(0 <= key_block && key_block < KeyBlocks());
-  const int64_t q_begin = query_block * block_q_;
-  const int64_t k_begin = key_block * block_k_;
-  const Rectangle r{b, q_begin, std::min(q_begin + block_q_, mask_.Sq), k_begin,
-                    std::min(k_begin + block_k_, mask_.Skv)};
-
+  const Range q = BlockRange(query_block, block_q_, mask_.Sq);
+  const Range k = BlockRange(key_block, block_k_, mask_.Skv);
   const DistanceRange allowed = AllowedDistances(mask_);
-  const int64_t nearest = r.q_begin + mask_.Offset() - (r.k_end - 1);
-  const int64_t farthest = r.q_end - 1 + mask_.Offset() - r.k_begin;
+  const int64_t nearest = q.begin + mask_.Offset() - (k.end - 1);
+  const int64_t farthest = q.end - 1 + mask_.Offset() - k.begin;
   if (!allowed.Meets(nearest, farthest)) return BlockKind::kEmpty;
   const bool all_near = allowed.Covers(nearest, farthest);
   if (mask_.spec.rule == MaskRule::kFull) {
@@ -165,11 +167,35 @@ BlockKind BlockClassifier::Classify(int64_t b, int64_t query_block, int64_t key_
     case RuleAnswer::kUnknown:
       break;
   }
-  return AnyVisible(mask_, r) ? BlockKind::kPartial : BlockKind::kEmpty;
+  return std::nullopt;
+}
+
+BlockKind BlockClassifier::Classify(int64_t b, int64_t query_block, int64_t key_block) const {
+  const std::optional<BlockKind> kind = ClassifyByRanges(b, query_block, key_block);
+  if (kind) return *kind;
+  const QueryIndex queries(mask_, b, BlockRange(query_block, block_q_, mask_.Sq));
+  const bool any = AnySeen(queries, BlockRange(key_block, block_k_, mask_.Skv));
+  return any ? BlockKind::kPartial : BlockKind::kEmpty;
+}
+
+std::vector<BlockKind> BlockClassifier::ClassifyRow(int64_t b, int64_t query_block) const {
+  std::vector<BlockKind> kinds;
+  kinds.reserve(KeyBlocks());
+  std::optional<QueryIndex> queries;  // made where it is needed
+  for (int64_t k = 0; k < KeyBlocks(); ++k) {
+    std::optional<BlockKind> kind = ClassifyByRanges(b, query_block, k);
+    if (!kind) {
+      if (!queries) queries.emplace(mask_, b, BlockRange(query_block, block_q_, mask_.Sq));
+      const bool any = AnySeen(*queries, BlockRange(k, block_k_, mask_.Skv));
+      kind = any ? BlockKind::kPartial : BlockKind::kEmpty;
+    }
+    kinds.push_back(*kind);
+  }
+  return kinds;
 }
 
 int64_t CountVisible(const Mask& mask, int64_t b) {
-  const QueryIndex queries(mask, {b, 0, mask.Sq, 0, mask.Skv});
+  const QueryIndex queries(mask, b, {0, mask.Sq});
   int64_t count = 0;
   for (int64_t j = 0; j < mask.Skv; ++j) count += queries.CountSeeing(j);
   return count;

@@ -3,6 +3,7 @@
 #define BITANCHOR_LIB_PROBLEM_BLOCKS_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lib/problem/mask.h"
@@ -25,6 +26,9 @@ class BlockClassifier {
   int64_t QueryBlocks() const;
   int64_t KeyBlocks() const;
   BlockKind Classify(int64_t b, int64_t query_block, int64_t key_block) const;
+  // Of all blocks of a row, [KeyBlocks()]: the same, but the queries are sorted only once, which is
+  // most of the work where documents interleave.
+  std::vector<BlockKind> ClassifyRow(int64_t b, int64_t query_block) const;
 
  private:
   struct Summary {  // of one block of ids
@@ -36,6 +40,9 @@ class BlockClassifier {
 
   static std::vector<Summary> Summarise(const std::vector<int64_t>& ids, int64_t B, int64_t S,
                                         int64_t block);
+  // nullopt: partial or empty, only the pairs can tell.
+  std::optional<BlockKind> ClassifyByRanges(int64_t b, int64_t query_block,
+                                            int64_t key_block) const;
   RuleAnswer AskRule(const Summary& q, const Summary& k) const;
 
   const Mask& mask_;

@@ -44,11 +44,15 @@ void CheckBlocks(const Mask& mask, const Sets& sets, int64_t block_q, int64_t bl
   for (int64_t b = 0; b < mask.B; ++b) {
     query_blocks = 0;
     for (int64_t q = 0; q < mask.Sq; q += block_q, ++query_blocks) {
+      const std::vector<BlockKind> row = classifier.ClassifyRow(b, query_blocks);
+      ASSERT_EQ(static_cast<int64_t>(row.size()), classifier.KeyBlocks());
       int64_t key_blocks = 0;
       for (int64_t k = 0; k < mask.Skv; k += block_k, ++key_blocks) {
         const BlockKind want = KindByCounting(mask, sets[b], q, block_q, k, block_k);
         const BlockKind got = classifier.Classify(b, query_blocks, key_blocks);
         ASSERT_EQ(got, want) << "batch " << b << ", queries from " << q << ", keys from " << k;
+        ASSERT_EQ(row[key_blocks], want)
+            << "batch " << b << ", row of query " << q << ", key " << k;
         ++kinds[static_cast<size_t>(want)];
       }
       ASSERT_EQ(classifier.KeyBlocks(), key_blocks);
