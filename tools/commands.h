@@ -32,6 +32,7 @@ void AddRun(CLI::App& app, Action& run);
 void AddGen(CLI::App& app, Action& run);
 void AddGolden(CLI::App& app, Action& run);
 void AddInfo(CLI::App& app, Action& run);
+void AddMask(CLI::App& app, Action& run);
 
 }  // namespace bitanchor::tools
 

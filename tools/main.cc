@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   bitanchor::tools::AddGen(app, action);
   bitanchor::tools::AddGolden(app, action);
   bitanchor::tools::AddInfo(app, action);
+  bitanchor::tools::AddMask(app, action);
   try {
     app.parse(argc, argv);
     const int status = action();

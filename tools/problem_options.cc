@@ -16,22 +16,6 @@
 namespace bitanchor::tools {
 namespace {
 
-std::vector<int64_t> Numbers(const std::string& field, const std::string& text) {
-  std::vector<int64_t> values;
-  const char *at = text.data(), *end = at + text.size();
-  while (true) {
-    int64_t value = 0;
-    const auto [next, error] = std::from_chars(at, end, value);
-    if (error != std::errc() || value < 1 || (next != end && *next != ',')) {
-      throw InputError(field, "\"" + text.substr(0, 60) + "\"",
-                       "whole numbers >= 1, separated by commas");
-    }
-    values.push_back(value);
-    if (next == end) return values;
-    at = next + 1;
-  }
-}
-
 DType DTypeOf(const std::string& name) {
   return name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32;
 }
@@ -42,15 +26,6 @@ AttentionShape ShapeOf(const ProblemOptions& options) {
     throw InputError("--shape", options.shape.substr(0, 60), "five numbers: B,S,Hq,Hkv,D");
   const int64_t Skv = options.kv_length > 0 ? options.kv_length : sizes[1];
   return {sizes[0], sizes[1], Skv, sizes[2], sizes[3], sizes[4]};
-}
-
-MaskSpec MaskOf(const ProblemOptions& options) {
-  MaskSpec mask;
-  mask.rule = *MaskRuleFromName(options.mask);
-  mask.causal = !options.not_causal;
-  if (options.window > 0) mask.window_keys = options.window;
-  mask.corner = *CornerFromName(options.corner);
-  return mask;
 }
 
 // As a capture's metadata would say it.
@@ -96,21 +71,41 @@ void CheckMemory(const ProblemSpec& spec) {
 
 }  // namespace
 
-void ProblemOptions::AddTo(CLI::App& app) {
-  app.add_option("--shape", shape, "B,S,Hq,Hkv,D");
-  app.add_option("--kv-length", kv_length, "Skv, where it is not S")->check(CLI::PositiveNumber);
+std::vector<int64_t> Numbers(const std::string& option, const std::string& text) {
+  std::vector<int64_t> values;
+  const char *at = text.data(), *end = at + text.size();
+  while (true) {
+    int64_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || value < 1 || (next != end && *next != ',')) {
+      throw InputError(option, "\"" + text.substr(0, 60) + "\"",
+                       "whole numbers >= 1, separated by commas");
+    }
+    values.push_back(value);
+    if (next == end) return values;
+    at = next + 1;
+  }
+}
+
+void ProblemOptions::AddMaskTo(CLI::App& app) {
   app.add_option("--documents", documents,
                  "Document lengths, adding up to the number of keys; rule anchor takes the first "
                  "token as anchor");
   app.add_option("--mask", mask, "Mask rule")
       ->check(CLI::IsMember({"full", "document", "anchor"}))
       ->capture_default_str();
-  app.add_flag("--not-causal", not_causal, "Queries see later keys too");
-  app.add_option("--window", window, "Window in keys, the query's own included")
+  app.add_flag("--not-causal,--no-causal", not_causal, "Queries see later keys too");
+  app.add_option("--window,--window-keys", window, "Window in keys, the query's own included")
       ->check(CLI::PositiveNumber);
   app.add_option("--corner", corner, "Where the diagonal hangs when Sq != Skv")
       ->check(CLI::IsMember({"top-left", "bottom-right"}))
       ->capture_default_str();
+}
+
+void ProblemOptions::AddTo(CLI::App& app) {
+  app.add_option("--shape", shape, "B,S,Hq,Hkv,D");
+  app.add_option("--kv-length", kv_length, "Skv, where it is not S")->check(CLI::PositiveNumber);
+  AddMaskTo(app);
   app.add_flag("--do", gradient,
                "Draw do, the gradient of o, too, so that there are gradients of q, k and v");
   app.add_option("--dtype", dtype, "Of q, k, v and do")
@@ -127,13 +122,22 @@ void ProblemOptions::AddTo(CLI::App& app) {
   app.add_option("--seed", seed, "64 bits")->capture_default_str();
 }
 
+MaskSpec ProblemOptions::MaskRules() const {
+  MaskSpec rules;
+  rules.rule = *MaskRuleFromName(mask);
+  rules.causal = !not_causal;
+  if (window > 0) rules.window_keys = window;
+  rules.corner = *CornerFromName(corner);
+  return rules;
+}
+
 ProblemSpec ProblemOptions::Spec() const {
   ProblemSpec spec;
   spec.shape = ShapeOf(*this);
   CheckSizes(spec.shape);
   const int64_t D = spec.shape.D;
   spec.dtype = DTypeOf(dtype);
-  spec.mask = MaskOf(*this);
+  spec.mask = MaskRules();
   spec.softmax_scale = D <= kMaxHeadDim ? DefaultSoftmaxScale(D) : 1;  // 1: refused later
   spec.rope = RopeOf(*this, D);
   spec.gradient = gradient;

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "lib/problem/problem_spec.h"
 #include "tools/compute.h"
@@ -19,8 +20,13 @@ struct ProblemOptions {
   uint64_t seed = 0;
 
   void AddTo(CLI::App& app);
-  ProblemSpec Spec() const;  // throws InputError naming the option
+  void AddMaskTo(CLI::App& app);  // only the options that say who sees whom; AddTo adds them too
+  ProblemSpec Spec() const;       // throws InputError naming the option
+  MaskSpec MaskRules() const;
 };
+
+// Whole numbers >= 1, separated by commas. Throws InputError naming `option`.
+std::vector<int64_t> Numbers(const std::string& option, const std::string& text);
 
 // A problem and the memory of its tensors.
 struct DrawnProblem {
