@@ -1,10 +1,8 @@
 // One row at a time, in the order of the derivation in lib/NUMERICS.md ("The interval"), whose
 // symbols are used:
-//   t_j  score, x_j bound of its error, w_j = exp(t_j - m), y_j = x_j + shared: bound of the
-//   weight's log error |o' - o| <= (sum_j (w_j E_j + a)|v_j - o| + sum_j (Z w_j (1 + E_j) +
-//   a_P)|v_j| + depth |o| sum_j w_j (1 + E_j))
-//              / ((1 - depth) sum_j w_j (1 - y_j)),                                            E_j
-//              = e^y_j - 1
+//   t_j score, w_j = exp(t_j - m), y_j bound of the weight's log error, E_j = e^y_j - 1,
+//   |o' - o| <= ( sum_j (w_j E_j + a)|v_j - o| + sum_j (Z w_j (1 + E_j) + a_P)|v_j|
+//                 + Phi |o| sum_j w_j (1 + E_j) ) / ( (1 - Phi) sum_j w_j e^-y_j )
 #include "lib/exact/attention_interval.h"
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include <limits>
 
 #include "lib/exact/score_row.h"
+#include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
 
 namespace bitanchor::exact {
@@ -20,8 +19,8 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr float kInfF = std::numeric_limits<float>::infinity();
 // Standard deviation of a row's scores, below which its bias is not measured: a dozen ulps of bf16
-// weights.
-constexpr double kLeastSpread = 0.05;
+// weights, and of scores where those are rounded.
+constexpr double kLeastSpread = 0.05, kLeastUlps = 12;
 // Share of the output's roundoff that weights lost to their type's least number may come to; half
 // the effect that a bias must have to be one (kLeastEffect in tools/judge.cc).
 constexpr double kMostLost = 0x1p-13;
@@ -61,6 +60,8 @@ class RowOutputs {
         terms_(row.terms),
         b_(b),
         key_head_(key_head),
+        weight_least_(LeastFactor(contract, contract.dtype)),
+        v_least_(LeastFactor(contract, p.problem.dtype)),
         mean_score_(MeanScore(row)) {
     measured_ = ScoresSpread() && FewWeightsLost();
   }
@@ -70,15 +71,18 @@ class RowOutputs {
     if (column.nan || column.plus_inf || column.minus_inf) return NotFinite(column);
     const double n = static_cast<double>(row_.keys.size());
     const double largest = std::max(std::fabs(column.min), std::fabs(column.max));
-    if (2 * n * largest > kMayOverflow) return kUndeterminedInterval;
+    const double heaviest = number::ExpF64(Staleness(contract_));
+    if (2 * n * largest * heaviest > kMayOverflow) return kUndeterminedInterval;
     // Whatever the weights, o' is their mean of v up to the numerator's and the row sum's
-    // roundings.
+    // roundings: of weights whose largest is 1 or more, or whose sum is.
     const double slack = (terms_.numerator + 2 * terms_.depth + 2 * terms_.finish +
-                          2 * n * (contract_.weight_absolute + terms_.weight_absolute)) *
+                          2 * n * (contract_.weight_absolute + 2 * terms_.weight_absolute)) *
                              largest +
+                         terms_.unit * (1 + n * weight_least_) * std::max(largest, v_least_) +
                          2 * terms_.product_absolute;
+    if (!(slack < kMayOverflow)) return kUndeterminedInterval;
     double low = column.min - slack, high = column.max + slack;
-    if (row_.useful && row_.low > 0) {
+    if (row_.useful) {
       const double bound = Bound(d, column.o);
       low = std::max(low, column.o - bound);
       high = std::min(high, column.o + bound);
@@ -117,7 +121,7 @@ class RowOutputs {
   // Whether weights too small for their type, which any rounding takes the same way, to zero, add
   // up to nothing beside the roundoff of the output.
   bool FewWeightsLost() const {
-    const double least = contract_.weight_absolute + terms_.weight_absolute;
+    const double least = row_.RoundedAbsolute(contract_) + row_.WeightAbsolute();
     double lost = 0;
     for (const Key& key : row_.keys) {
       if (key.w < 0x1p11 * least) lost += std::min(key.w, least);
@@ -138,7 +142,8 @@ class RowOutputs {
       ++n;
     }
     const double mean = sum / static_cast<double>(n);
-    return squares / static_cast<double>(n) - mean * mean >= kLeastSpread * kLeastSpread;
+    const double least = kLeastSpread + kLeastUlps * contract_.score_rounding * std::fabs(row_.m);
+    return squares / static_cast<double>(n) - mean * mean >= least * least;
   }
 
   // Inf among visible values: Inf of its sign wherever its weight cannot have become zero, where it
@@ -147,19 +152,26 @@ class RowOutputs {
     if (c.nan || (c.plus_inf && c.minus_inf)) return kNaNInterval;
     const float inf = c.plus_inf ? kInfF : -kInfF;
     for (const Key& key : row_.keys) {
-      const bool tiny =
-          !row_.useful || key.w < 4 * (contract_.weight_absolute + terms_.weight_absolute);
+      const double least = 4 * (row_.RoundedAbsolute(contract_) + row_.WeightAbsolute());
+      const bool tiny = !row_.useful || key.w < least * (1 + Expm1Bound(key.y));
       if (tiny && key.score.t != -kInf) return kUndeterminedInterval;
     }
     return {static_cast<double>(inf), inf, inf};
   }
 
   double Bound(int64_t d, double o) const {
-    double sum = terms_.depth * std::fabs(o) * row_.high + terms_.product_absolute;
+    double sum = terms_.depth * std::fabs(o) * row_.high + row_.ProductAbsolute();
+    const double absolute = row_.WeightAbsolute(), rounded = row_.RoundedAbsolute(contract_);
+    const double least = weight_least_ * row_.rounded_unit;
     for (const Key& key : row_.keys) {
-      const double v = V(key, d), e = Expm1Bound(key.y);
-      sum += (key.w * e + terms_.weight_absolute) * std::fabs(v - o);
-      sum += (terms_.numerator * key.w * (1 + e) + contract_.weight_absolute) * std::fabs(v);
+      const double v = V(key, d), size = std::fabs(v), e = Expm1Bound(key.y);
+      const double most = key.w * (1 + e);
+      sum += (key.w * e + absolute) * std::fabs(v - o);
+      sum += (terms_.numerator * most + rounded) * size;
+      // What a matrix unit's truncation takes for larger than it is.
+      if (terms_.unit > 0) {
+        sum += terms_.unit * ((most + least) * Factor(size, v_least_) - most * size);
+      }
     }
     const double bound = sum / (row_.low * (1 - terms_.depth));
     return bound + terms_.finish * (std::fabs(o) + bound) + contract_.flush;
@@ -170,6 +182,7 @@ class RowOutputs {
   const ScoreRow& row_;
   const RowTerms& terms_;
   int64_t b_, key_head_;
+  double weight_least_, v_least_;  // as LeastFactor
   double mean_score_;
   bool measured_ = false;
 };

@@ -42,7 +42,9 @@ struct GradientIntervals::Pair {
 GradientIntervals::GradientIntervals(const GradientProblem& problem, const Contract& contract)
     : problem_(problem),
       contract_(contract),
-      product_error_(ProductError(contract, problem.attention.problem.shape.D)) {
+      product_error_(ProductError(contract, problem.attention.problem.shape.D)),
+      least_(LeastFactor(contract, problem.attention.problem.dtype)),
+      weight_least_(LeastFactor(contract, contract.dtype)) {
   const AttentionShape& shape = problem.attention.problem.shape;
   rows_.resize(shape.B * shape.Hq * shape.Sq);
 }
@@ -55,9 +57,17 @@ GradientIntervals::Dot GradientIntervals::GradientOfWeight(int64_t b, int64_t h,
   for (int64_t d = 0; d < p.shape.D; ++d) {
     const double g = problem_.dout.At(b, i, h, d), v = p.v.At(b, j, key_head, d);
     dot.value += g * v;
-    dot.size += Magnitude(g, product_error_) * Magnitude(v, product_error_);
+    dot.size +=
+        Factor(Magnitude(g, product_error_), least_) * Factor(Magnitude(v, product_error_), least_);
   }
   return dot;
+}
+
+double GradientIntervals::DotError(const Dot& dot) const {
+  const int64_t D = problem_.attention.problem.shape.D;
+  const double error = product_error_ * dot.size + 4 * static_cast<double>(D + 1) * contract_.flush;
+  return error + contract_.score_rounding * (std::fabs(dot.value) + error) +
+         contract_.score_absolute;
 }
 
 // The log-sum-exp and delta that the backward pass starts from.
@@ -71,7 +81,7 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
   delta_interval = NotOrdinary(row.kind);
   if (row.kind != RowKind::kOrdinary) return out;
   out.kind = RowKind::kUndetermined;  // unless nothing speaks against it
-  if (!row.useful || row.low <= 0) return out;
+  if (!row.useful) return out;
   if (!AllFinite(problem_.dout, b, i, h)) return out;
 
   std::vector<double> o(D);
@@ -93,7 +103,7 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
   out.lse = lse.want;
   out.lse_error = std::max(lse.below, lse.above);
   const int64_t at = (b * p.shape.Hq + h) * p.shape.Sq + i;
-  if (!problem_.lse.empty()) {
+  if (!problem_.lse.empty() && !contract_.normalise_first) {
     const double conversion = problem_.lse_relative * std::fabs(lse.want);
     const double off = std::fabs(problem_.lse[at] - lse.want);
     if (off <= out.lse_error + conversion) {
@@ -102,7 +112,7 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
     }
   }
 
-  out.delta_error = DeltaError(row, dots, out, size, gradient);
+  out.delta_error = DeltaError(row, dots, out, std::max(lse.below, lse.above), size, gradient);
   delta_interval = RoundedInterval(DType::kF32, out.delta, out.delta - out.delta_error,
                                    out.delta + out.delta_error);
   if (!problem_.delta.empty()) {
@@ -121,25 +131,30 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
 // for o' - o is a mean of v_j - o (attention_interval.cc) and sum_d dO_d (v_jd - o_d) = dP_j -
 // delta.
 double GradientIntervals::DeltaError(const ScoreRow& row, const std::vector<Dot>& dots,
-                                     const Row& centre, double size, double gradient) const {
+                                     const Row& centre, double lse_error, double size,
+                                     double gradient) const {
   const RowTerms& terms = row.terms;
   // |delta' - delta| before o is rounded; and sum_d |dO_d||o'_d - o_d|, for which each key's errors
   // have to be taken as independent from dimension to dimension.
-  const double deep = terms.numerator - contract_.weight_rounding;  // the numerator's sum alone
+  const double deep = terms.sum;
+  const double absolute = row.WeightAbsolute(), rounded = row.RoundedAbsolute(contract_);
+  const double least = terms.unit * weight_least_ * row.rounded_unit;
   double error = 0, apart = 0, products = 0, weighted = 0;
   for (size_t n = 0; n < row.keys.size(); ++n) {
     const Key& key = row.keys[n];
     const double e = Expm1Bound(key.y), w = key.w, large = w * (1 + e);
     const Dot& dP = dots[n];
-    const double rounding = contract_.weight_rounding * large + contract_.weight_absolute;
-    error += (w * e + terms.weight_absolute) * std::fabs(dP.value - centre.delta);
-    error += rounding * std::fabs(dP.value) + deep * large * dP.size;
-    apart += (w * e + terms.weight_absolute) * (dP.size + size);
-    apart += (rounding + deep * large) * dP.size;
-    products += large * product_error_ * dP.size;
+    const double rounding = contract_.weight_rounding * large + rounded;
+    error += (w * e + absolute) * std::fabs(dP.value - centre.delta);
+    error += rounding * std::fabs(dP.value) + (deep * large + least) * dP.size;
+    apart += (w * e + absolute) * (dP.size + size);
+    apart += (rounding + deep * large + least) * dP.size;
+    products += (large + rounding) * DotError(dP);
     weighted += large * dP.size;
   }
-  const double sum_error = terms.depth * size * row.high + terms.product_absolute * gradient;
+  // Weights made anew need not add up to the forward pass's sum.
+  const double spread = std::max(row.high - row.l, row.l - row.low) / row.l;
+  const double sum_error = terms.depth * size * row.high + row.ProductAbsolute() * gradient;
   const double divisor = row.low * (1 - terms.depth);
   error = (error + sum_error) / divisor;
   apart = (apart + sum_error) / divisor;
@@ -151,7 +166,7 @@ double GradientIntervals::DeltaError(const ScoreRow& row, const std::vector<Dot>
            o_rounding.absolute * gradient + contract_.flush * (gradient + 4 * n);
   error +=
       (products + SumError(contract_, static_cast<int64_t>(row.keys.size())) * weighted) / divisor +
-      std::fabs(centre.delta) * (centre.lse_error + terms.finish);
+      std::fabs(centre.delta) * (lse_error + spread + terms.finish);
   return error;
 }
 
@@ -167,20 +182,30 @@ GradientIntervals::Pair GradientIntervals::PairOf(const Row& row, const Score& s
   pair.p = number::ExpF64(score.t - row.lse);
   pair.p_error = pair.p * Expm1Bound(y) + 4 * contract_.flush;
 
-  const double dP_error =
-      product_error_ * dP.size + 4 * static_cast<double>(p.shape.D + 1) * contract_.flush;
+  const double dP_error = DotError(dP);
   const double g = dP.value - row.delta;
   const double g_most = std::fabs(g) + dP_error + row.delta_error;
-  const double most = (pair.p + pair.p_error) * g_most * (1 + 4 * op);
+  // A softmax that is stored in 16 bits is read from there.
+  const double stored =
+      contract_.score_rounding > 0
+          ? contract_.weight_rounding * (pair.p + pair.p_error) + contract_.weight_absolute
+          : 0;
+  const double p_error = pair.p_error + stored;
+  const double most = (pair.p + p_error) * g_most * (1 + 4 * op);
   pair.ds = pair.p * g;
-  pair.ds_error = pair.p_error * g_most + pair.p * dP_error + 4 * op * most;
-  // The scale may be multiplied in before the rounding.
-  pair.ds_error += contract_.weight_rounding * most +
-                   (contract_.weight_absolute + contract_.flush) * std::max(1.0, 1 / scale);
+  pair.ds_error = p_error * g_most + pair.p * dP_error + 4 * op * most;
+  // The scale may be multiplied in before the rounding, or between two.
+  const double u = contract_.weight_rounding, rounds = contract_.score_rounding > 0 ? 2 : 1;
+  pair.ds_error += rounds * u * (1 + u) * most + rounds *
+                                                     (contract_.weight_absolute + contract_.flush) *
+                                                     (1 + u) * std::max(1.0, 1 / scale);
   pair.ds_most = most + pair.ds_error;
-  if (y > 0.5) pair.ds_error = pair.ds_most = pair.p_error = kInf;
-  if (contract_.dtype == DType::kF16 && pair.ds_most * std::max(1.0, scale) >= 65504) {
-    pair.ds_error = pair.ds_most = kInf;
+  if (y > kMostLogError) pair.ds_error = pair.ds_most = pair.p_error = kInf;
+  if (contract_.dtype == DType::kF16) {
+    const double dP_most = contract_.score_rounding > 0 ? std::fabs(dP.value) + dP_error : 0;
+    if (std::max(pair.ds_most * std::max(1.0, scale), dP_most) >= kMayOverflowF16) {
+      pair.ds_error = pair.ds_most = kInf;
+    }
   }
   return pair;
 }
@@ -200,6 +225,7 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
     return;
   }
   GradientSum sum(D, contract_.gradient_key_tile);
+  const double ds_least = weight_least_ * std::max(1.0, 1.0 / p.softmax_scale);
   std::vector<double> mean(D);  // sum_j P_j k_j: what an error of delta is multiplied with
   for (size_t n = 0; n < scores.keys.size(); ++n) {
     const int64_t j = scores.keys[n].j;
@@ -209,7 +235,7 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
       const double k = p.k.At(b, j, key_head, d);
       const double off = DeviationAt(attention.k_deviation, b, j, key_head, d) + Lost(k);
       sum.Add(d, pair.ds * k, pair.ds_error * std::fabs(k) + pair.ds_most * off,
-              pair.ds_most * (std::fabs(k) + off));
+              (pair.ds_most + ds_least) * Factor(std::fabs(k) + off, least_));
       mean[d] += pair.p * k;
     }
   }
@@ -228,6 +254,7 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
   const int64_t D = p.shape.D, group = p.shape.Hq / p.shape.Hkv, Sq = p.shape.Sq;
   GradientSum dk_sum(D, contract_.GradientQueryTile(Sq));
   GradientSum dv_sum(D, contract_.GradientQueryTile(Sq));
+  const double ds_least = weight_least_ * std::max(1.0, 1.0 / p.softmax_scale);
   bool undetermined = false, nan = false;
   for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
     for (int64_t i = 0; i < Sq; ++i) {
@@ -249,9 +276,9 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
         const double q = p.q.At(b, i, h, d), g = problem_.dout.At(b, i, h, d);
         const double off = DeviationAt(attention.q_deviation, b, i, h, d) + Lost(q);
         dk_sum.Add(d, pair.ds * q, ds_error * std::fabs(q) + ds_most * off,
-                   ds_most * (std::fabs(q) + off));
+                   (ds_most + ds_least) * Factor(std::fabs(q) + off, least_));
         dv_sum.Add(d, pair.p * g, p_error * std::fabs(g) + p_most * Lost(g),
-                   (pair.p + p_error) * std::fabs(g));
+                   (pair.p + p_error + weight_least_) * Factor(std::fabs(g), least_));
       }
     }
   }

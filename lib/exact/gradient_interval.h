@@ -18,7 +18,8 @@ struct GradientProblem {
   // turns them back.
   bool before_rope = false;
   // [B, Hq, Sq], the kernel's own, or empty: its backward pass starts from them, so each one that
-  // is itself inside its interval narrows those of dq, dk and dv. LSE natural and scaled.
+  // is itself inside its interval narrows those of dq, dk and dv (an lse does not where P is
+  // normalised first: that softmax has a sum of its own). LSE natural and scaled.
   std::vector<float> lse = {}, delta = {};
   double lse_relative = 0;  // how far that LSE may be from the kernel's, relative to its size
 };
@@ -47,20 +48,24 @@ class GradientIntervals {
   };
   struct Pair;
 
+  // How far a kernel's dP may be from it.
+  double DotError(const Dot& dot) const;
   Dot GradientOfWeight(int64_t b, int64_t h, int64_t i, int64_t j) const;
   Pair PairOf(const Row& row, const Score& score, const Dot& gradient) const;
   // dots: of every key of scores, where the row is ordinary.
   Row Summarise(const ScoreRow& scores, int64_t b, int64_t h, int64_t i, std::vector<Dot>& dots,
                 Interval& delta) const;
 
-  // Of an ordinary row. centre: lse and delta; size, gradient: sum_d |dO_d||O_d| and sum_d |dO_d|.
+  // Of an ordinary row. centre: lse and delta; lse_error: of any kernel's, not of one whose lse is
+  // known; size, gradient: sum_d |dO_d||O_d| and sum_d |dO_d|.
   double DeltaError(const ScoreRow& scores, const std::vector<Dot>& dots, const Row& centre,
-                    double size, double gradient) const;
+                    double lse_error, double size, double gradient) const;
 
   const GradientProblem& problem_;
   const Contract& contract_;
   double product_error_;
-  std::vector<Row> rows_;  // [B, Hq, Sq]
+  double least_, weight_least_;  // LeastFactor of inputs, and of P and dS
+  std::vector<Row> rows_;        // [B, Hq, Sq]
 };
 
 }  // namespace bitanchor::exact

@@ -11,12 +11,12 @@ GradientSum::GradientSum(int64_t head_dim, int64_t tile_tokens)
     : tile_tokens_(tile_tokens), value_(head_dim), error_(head_dim), most_(head_dim) {}
 
 void GradientSum::StartPair(int64_t head, int64_t token) {
-  const int64_t tile = token / tile_tokens_;
-  if (addends_ > 0 && (head != head_ || tile != tile_)) {
+  if (addends_ > 0 && (head != head_ || token / tile_tokens_ != token_ / tile_tokens_)) {
     boundaries_.push_back({head != head_, value_});
   }
+  if (addends_ == 0 || head != head_ || token != token_ + 1) ++runs_;
   head_ = head;
-  tile_ = tile;
+  token_ = token;
   ++addends_;
 }
 
@@ -57,7 +57,7 @@ Interval GradientSum::Finished(int64_t d, const Contract& contract, double scale
                                DType ends) const {
   if (addends_ == 0) return {0, 0, 0};
   if (!(most_[d] * std::max(1.0, scale) < kMayOverflow)) return kUndeterminedInterval;
-  double error = error_[d] + SumError(contract, addends_) * most_[d] +
+  double error = error_[d] + ProductSumError(contract, addends_, runs_) * most_[d] +
                  4 * static_cast<double>(addends_ + 1) * contract.flush;
   // Stored multiplied by the scale, or not, in units of the sum.
   OutputRounding rounding = RoundingOf(stored);

@@ -42,7 +42,8 @@ class GradientSum {
   };
   double StoreError(int64_t d, const OutputRounding& rounding, double error) const;
 
-  int64_t tile_tokens_, head_ = -1, tile_ = -1, addends_ = 0;
+  int64_t tile_tokens_, head_ = -1, token_ = -1, addends_ = 0;
+  int64_t runs_ = 0;  // of consecutive tokens of a head
   std::vector<double> value_, error_, most_;
   std::vector<Boundary> boundaries_;
 };

@@ -4,6 +4,7 @@
 #ifndef BITANCHOR_LIB_EXACT_SCORE_ROW_H_
 #define BITANCHOR_LIB_EXACT_SCORE_ROW_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -13,7 +14,9 @@
 
 namespace bitanchor::exact {
 
+constexpr double kMostLogError = 32;
 constexpr double kMayOverflow = 0x1p126;  // f32 intermediates beyond this may have become Inf
+constexpr double kMayOverflowF16 = 65504;
 
 // What a kernel may lose of x by flushing it to zero.
 inline double Lost(double x) { return std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0; }
@@ -33,17 +36,22 @@ inline double DeviationAt(const TensorView& tensor, int64_t b, int64_t s, int64_
 struct Score {
   double t, x;       // scale q.k and the bound of its error
   double magnitude;  // scale sum |q||k|, or the sum alone if that is larger: of intermediates
+  bool overflows;    // that, or a score that is rounded to f16, may be too large
 };
 
 Score ScoreOf(const IntervalProblem& problem, const Contract& contract, int64_t b, int64_t h,
               int64_t i, int64_t j);
 
+// How far below the maximum a kernel's reference may be, in units of log weight.
+double Staleness(const Contract& contract);
+
 // The error of exp's argument t - reference, and of a sequence of references that led there:
 // differences from the running maximum add up to the distance; a folded log2(e) and the reference's
-// own rounding are relative to the larger of the two.
-double ArgumentError(const Contract& contract, double t, double reference);
+// own rounding are relative to the larger of the two. Where the running maximum may be stale, it is
+// `staleness` further away at either end.
+double ArgumentError(const Contract& contract, double t, double reference, double staleness = 0);
 
-double Expm1Bound(double y);  // >= e^y - 1 on [0, 1]
+double Expm1Bound(double y);  // >= e^y - 1 for y in [0, 64]
 
 struct Key {
   int64_t j;
@@ -64,11 +72,22 @@ struct ScoreRow {
   std::vector<Key> keys;                                // the visible ones, ascending
   double m = -std::numeric_limits<double>::infinity();  // largest score
   RowTerms terms;
-  // False: some weight is not known to a factor of e, so the bounds below say nothing.
+  // False: some weight is not known to a factor of e^kMostLogError, or their sum may vanish, so the
+  // bounds below say nothing.
   bool useful = true;
   // Sums of weights: exact; at most; at least. The kernel's is between low and high but for the
   // rounding of the sum itself (terms.depth).
   double l = 0, high = 0, low = 0;
+  // In units of w, at most: a kernel's weight of 1; what it makes of P = 1 before it rounds that.
+  double weight_unit = 1, rounded_unit = 1;
+
+  // Absolute errors in units of w: of every weight; of a weight where it is multiplied with v; of
+  // the numerator.
+  double WeightAbsolute() const { return terms.weight_absolute * weight_unit; }
+  double RoundedAbsolute(const Contract& contract) const;
+  double ProductAbsolute() const {
+    return terms.product_absolute * std::max(weight_unit, rounded_unit);
+  }
 };
 
 ScoreRow ScoresOf(const IntervalProblem& problem, const Contract& contract, int64_t b, int64_t h,

@@ -1,62 +1,83 @@
 // Contracts: what a class of kernels is allowed to do differently from real arithmetic. Data; the
-// interval that follows from it is lib/exact's and simd's business and derived in lib/NUMERICS.md.
+// interval that follows from it is lib/exact's business and derived in lib/NUMERICS.md, section 5.
 #ifndef BITANCHOR_LIB_RECIPE_CONTRACT_H_
 #define BITANCHOR_LIB_RECIPE_CONTRACT_H_
 
-#include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "lib/tensor/dtype.h"
 
 namespace bitanchor {
 
+// A unit that adds groups of L products of 16-bit numbers to an f32 accumulator: it truncates every
+// term, the accumulator among them, toward zero to a multiple of 2^(E - F), E the largest exponent
+// of the terms, and their sum to f32.
+struct MatrixUnit {
+  int64_t products = 0;       // L; 0: products are summed by f32 operations alone
+  int64_t fraction_bits = 0;  // F
+};
+
+// Every error is relative, and a bound, unless something else is said. lib/file/contract_file.h
+// reads one from JSON, each field under its name here.
 struct Contract {
-  std::string_view name;
-  DType dtype;  // of inputs and output; the default contract of captures with this dtype
-  // Relative error of one f32 operation: 2^-23, so that any faithful rounding conforms, not only
-  // nearest.
-  double operation;
-  // A sum over n visible keys may be of depth depth_base + n / depth_keys, in any order.
-  double depth_base, depth_keys;
-  double exp_error;  // relative error of exp (normal results)
-  // Online softmax: at most n / rescale_keys + 2 per run of visible keys rescalings, each with one
-  // exp.
-  double rescale_keys;
-  double log_error;  // of log l, relative to max(1, |log l|)
+  std::string name;
+  std::string says;           // its freedoms in a line
+  std::string source;         // where they come from: a paper, a document, a project's file
+  DType dtype = DType::kF32;  // of inputs and output; default contract of captures with this dtype
+
+  // One f32 operation: 2^-23 admits any faithful rounding, 2^-24 only rounding to nearest.
+  double operation = 0x1p-23;
+  // A sum over n visible keys of weights times values, in any order, is of depth depth_base + n /
+  // depth_keys beyond what a matrix unit adds; that of the weights depth_base + n / row_sum_keys;
+  // a score, over the head dimension, 4 + D / dot_dims.
+  double depth_base = 0, depth_keys = 1, row_sum_keys = 1, dot_dims = 1;
+  MatrixUnit unit;  // besides: of scores and of weights times values
+
+  double exp_error = 0;          // of a weight (normal results)
+  double rescale_exp_error = 0;  // of the factor of a rescaling
+  // Online softmax: at most n / rescale_keys + 2 per run of visible keys rescalings. 0: none, the
+  // maximum is known first.
+  double rescale_keys = 0;
+  // The maximum that weights are relative to may be this much too small, in units of log 2 of a
+  // weight, where a kernel skips a rescaling.
+  double stale_log2 = 0;
+  double log_error = 0;  // of log l, relative to max(1, |log l|)
+
+  // A score is rounded to a 16-bit type, after the product and again after the scale: what both
+  // come to, and an absolute term per rounding. 0: it stays in f32.
+  double score_rounding = 0, score_absolute = 0;
   // Rounding P before P.V: unit roundoff and absolute term per weight (subnormal weights). A kernel
-  // that does not round conforms as well.
-  double weight_rounding, weight_absolute;
-  double flush;     // a subnormal intermediate may become zero: the largest number lost
-  double libm_ulp;  // sin and cos of RoPE, where the capture does not hold the rotated tensors
+  // that does not round conforms as well. normalise_first: P is divided by the row sum before that.
+  double weight_rounding = 0, weight_absolute = 0;
+  bool normalise_first = false;
+
+  double flush = 0x1p-126;  // a subnormal intermediate may become zero: the largest number lost
+  double libm_ulp = 2;      // sin and cos of RoPE, where the capture lacks the rotated tensors
   // Backward, the running sum of a gradient may be kept in the output's type between tiles: of so
   // many keys for dq; for dk and dv of queries, see GradientQueryTile.
-  int64_t gradient_key_tile;
-  int64_t gradient_query_tile_least, gradient_query_tile_most, gradient_query_tiles;
+  int64_t gradient_key_tile = 512;
+  int64_t gradient_query_tile_least = 32, gradient_query_tile_most = 256, gradient_query_tiles = 12;
   // A systematic error of o is no fault up to so many units of roundoff of the output's type, nor
-  // up to what sums of the contract's depth may lose by rounding always the same way.
-  double bias_floor;
-  std::string_view says;
+  // up to what BiasFloor adds from the other fields.
+  double bias_floor = 0.02;
 
   // A power of two, so that a kernel's tiles consist of whole ones of these.
-  int64_t GradientQueryTile(int64_t queries) const {
-    const int64_t tile = std::clamp(queries / gradient_query_tiles, gradient_query_tile_least,
-                                    gradient_query_tile_most);
-    return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tile)));
-  }
-  double Depth(int64_t visible_keys) const {
-    return depth_base + static_cast<double>(visible_keys) / depth_keys;
-  }
-  // The same in units of roundoff `u` of the output's type, for rows of up to so many visible keys.
-  double BiasFloor(int64_t visible_keys, double u) const {
-    return std::max(bias_floor, operation / 2 * Depth(visible_keys) / u);
-  }
-  // Of lse, absolute: what the row sum may lose, and an exp that is off one way.
-  double LseBiasFloor(int64_t visible_keys) const {
-    return operation / 2 * Depth(visible_keys) + exp_error;
-  }
+  int64_t GradientQueryTile(int64_t queries) const;
+  double Depth(double keys) const { return depth_base + keys / depth_keys; }
+  double RowSumDepth(double keys) const { return depth_base + keys / row_sum_keys; }
+  // Error of the unit's groups over n products, relative to the sum of their magnitudes: (k + 1)
+  // 2^-F and an ulp for each group with k products. First order. 0: no unit.
+  double UnitError(double n, double groups) const;
+  // In units of roundoff `u` of the output's type, for rows of up to so many visible keys: what
+  // sums may lose by rounding always the same way (half of each last place in the mean, of a unit
+  // that truncates too; scores, that unit's over 256 dimensions where three quarters cancel), and
+  // an exp that errs to one side, for some of the keys, and so as to move what P is rounded to.
+  double BiasFloor(int64_t visible_keys, double u) const;
+  // Of lse, absolute: what the row sum and scores may lose, and an exp that is off one way.
+  double LseBiasFloor(int64_t visible_keys) const;
 };
 
 std::span<const Contract> Contracts();

@@ -59,23 +59,32 @@ struct IntervalBlock {
 // Terms of the interval that depend on the row's number of visible keys and runs of them only; see
 // lib/NUMERICS.md, "The interval". Shared constants, not arithmetic on tensors.
 struct RowTerms {
-  double score;   // per unit of scale * sum |q||k|
-  double shared;  // relative error of a weight beyond its score's: exp, rescales
-  double
-      numerator;  // relative error of a weight times value in the numerator only: P rounding, sum
-  double depth;   // relative error of the row sum
-  double finish;  // relative error of the normalisation
+  double shared;            // relative (log) error of a weight beyond its score's: exp, rescales
+  double numerator;         // relative error of a weight times value in the numerator only: P, sum
+  double sum;               // the part of it that is not the rounding of P
+  double unit;              // the part of that which a matrix unit may make
+  double depth;             // relative error of the row sum
+  double finish;            // relative error of the normalisation
   double weight_absolute;   // of a weight, numerator and row sum alike
   double product_absolute;  // of the whole numerator
 };
-RowTerms TermsOf(const Contract& contract, int64_t head_dim, int64_t visible_keys, int64_t runs);
+RowTerms TermsOf(const Contract& contract, int64_t visible_keys, int64_t runs);
 
 // Relative error of a dot product over the head dimension and what it is multiplied with, to the
-// sum of its terms' magnitudes: RowTerms::score.
+// sum of its terms' magnitudes.
 double ProductError(const Contract& contract, int64_t head_dim);
 
-// Relative error of a sum of so many f32 terms, to the sum of their magnitudes.
+// Relative error of a sum of so many terms that form so many runs, to the sum of their magnitudes:
+// of products, which a matrix unit may add up, or by f32 operations alone.
+double ProductSumError(const Contract& contract, int64_t addends, int64_t runs);
 double SumError(const Contract& contract, int64_t addends);
+
+// A matrix unit aligns subnormal factors as if they were normal, so in the error of a product a
+// factor that is not 0 counts as this at the least.
+double LeastFactor(const Contract& contract, DType dtype);
+inline double Factor(double magnitude, double least) {
+  return magnitude > 0 && magnitude < least ? least : magnitude;
+}
 
 // One rounding to a format: |error| <= relative |x| + absolute. A kernel may flush subnormal
 // results of bf16 and f32.

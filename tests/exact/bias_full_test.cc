@@ -19,18 +19,18 @@ using testing::Values;
 
 constexpr int64_t kS = 96, kHeads = 2;
 
-std::vector<IntervalBlock> Wanted(const AttentionProblem& p) {
+std::vector<IntervalBlock> Wanted(const AttentionProblem& p, const Contract& contract) {
   std::vector<IntervalBlock> blocks(kHeads);
   const IntervalProblem problem{p, {}, {}, p.dtype};
   for (int64_t h = 0; h < kHeads; ++h)
-    exact::AttentionIntervals(problem, DefaultContract(p.dtype), 0, h, 0, kS, blocks[h]);
+    exact::AttentionIntervals(problem, contract, 0, h, 0, kS, blocks[h]);
   return blocks;
 }
 
 // answer(h, i, o) for every row.
 template <typename Answer>
-std::vector<BiasFinding> BiasOf(const AttentionProblem& p, const std::vector<IntervalBlock>& want,
-                                const Answer& answer) {
+std::vector<BiasFinding> BiasOf(const AttentionProblem& p, const Contract& contract,
+                                const std::vector<IntervalBlock>& want, const Answer& answer) {
   Bias bias(p.dtype);
   std::vector<float> o;
   for (int64_t h = 0; h < kHeads; ++h) {
@@ -39,7 +39,7 @@ std::vector<BiasFinding> BiasOf(const AttentionProblem& p, const std::vector<Int
       bias.AddRow(0, i, h, o.data(), &want[h].o[i * p.shape.D], p.shape.D);
     }
   }
-  return FindBias(bias, {DefaultContract(p.dtype).BiasFloor(kS, UnitRoundoff(p.dtype)), 0x1p-12});
+  return FindBias(bias, {contract.BiasFloor(kS, UnitRoundoff(p.dtype)), 0x1p-12});
 }
 
 OwnedProblem Drawn(DType dtype, uint64_t seed) {
@@ -55,19 +55,20 @@ OwnedProblem Drawn(DType dtype, uint64_t seed) {
   return owned;
 }
 
-class BiasSoundness : public ::testing::TestWithParam<DType> {};
+class BiasSoundness : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(BiasSoundness, ConformingKernelsAreNotBiased) {
+  const Contract& contract = *FindContract(GetParam());
   int64_t measured = 0;
   for (uint64_t seed = 0; seed < 27; ++seed) {
-    const OwnedProblem owned = Drawn(GetParam(), seed);
-    const std::vector<IntervalBlock> want = Wanted(owned.problem);
+    const OwnedProblem owned = Drawn(contract.dtype, seed);
+    const std::vector<IntervalBlock> want = Wanted(owned.problem, contract);
     for (uint64_t variant = 0; variant < 8; ++variant) {
-      ConformingKernel kernel(1000 * seed + variant);
+      ConformingKernel kernel(contract, 1000 * seed + variant);
       float lse = 0;
-      const auto findings = BiasOf(owned.problem, want, [&](int64_t h, int64_t i, auto& o) {
-        kernel.Row(owned.problem, 0, h, i, o, lse);
-      });
+      const auto findings = BiasOf(
+          owned.problem, contract, want,
+          [&](int64_t h, int64_t i, auto& o) { kernel.Row(owned.problem, 0, h, i, o, lse); });
       for (const BiasFinding& finding : findings) {
         ++measured;
         EXPECT_FALSE(finding.fails)
@@ -80,7 +81,10 @@ TEST_P(BiasSoundness, ConformingKernelsAreNotBiased) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Contracts, BiasSoundness,
-                         ::testing::Values(DType::kBF16, DType::kF16, DType::kF32));
+                         ::testing::Values("flash-bf16", "flash-f16", "flash-f32", "flash-gpu-bf16",
+                                           "flash-gpu-f16", "tensor-core-bf16", "tensor-core-f16",
+                                           "eager-bf16", "eager-f16", "skip-rescale-bf16",
+                                           "skip-rescale-f16"));
 
 // The exact answer of a fault, rounded once.
 enum class Fault { kNone, kTruncatedWeights, kScaleOff, kRowSumOff };
@@ -114,11 +118,12 @@ TEST(BiasSharpness, SmallSystematicFaultsFail) {
   for (const Values values : {Values::kNormal, Values::kPositive}) {
     const OwnedProblem owned =
         MakeProblem({1, kS, kS, kHeads, 1, 128}, DType::kBF16, {}, values, 77);
-    const std::vector<IntervalBlock> want = Wanted(owned.problem);
+    const Contract& contract = DefaultContract(DType::kBF16);
+    const std::vector<IntervalBlock> want = Wanted(owned.problem, contract);
     const auto fails = [&](Fault fault) {
-      const auto findings = BiasOf(owned.problem, want, [&](int64_t h, int64_t i, auto& o) {
-        FaultyRow(owned.problem, fault, h, i, o);
-      });
+      const auto findings =
+          BiasOf(owned.problem, contract, want,
+                 [&](int64_t h, int64_t i, auto& o) { FaultyRow(owned.problem, fault, h, i, o); });
       for (const BiasFinding& finding : findings) {
         if (finding.fails) return true;
       }

@@ -1,5 +1,5 @@
-// A simulated backward pass of the flash contracts, with every freedom that the contract grants
-// drawn from a seed. Shares nothing with the interval's code.
+// A simulated backward pass of a contract, with every freedom that the contract grants drawn from a
+// seed. Shares nothing with the interval's code.
 #ifndef BITANCHOR_TESTS_EXACT_CONFORMING_BACKWARD_H_
 #define BITANCHOR_TESTS_EXACT_CONFORMING_BACKWARD_H_
 
@@ -9,13 +9,14 @@ namespace bitanchor::testing {
 
 class ConformingBackward : public ConformingKernel {
  public:
-  explicit ConformingBackward(uint64_t seed) : ConformingKernel(seed) {
+  ConformingBackward(const Contract& contract, uint64_t seed) : ConformingKernel(contract, seed) {
     const auto pick = [&](int n) { return static_cast<int>(random_() % n); };
-    delta_from_ = pick(3);
+    delta_from_ = rounds_scores_ ? 2 : pick(3);
     backward_exp_error_ = pick(4);
     descending_ = pick(2) == 0;
     scale_early_ = pick(2) == 0;
     probability_from_lse_ = pick(2) == 0;
+    stores_probability_ = pick(2) == 0 && rounds_scores_;
     stores_partial_ = pick(2) == 0;
     heads_ = Heads{pick(3)};
   }
@@ -40,19 +41,18 @@ class ConformingBackward : public ConformingKernel {
         QueryRow(p, dout, h, i, &ds[i * Skv], &weights[i * Skv], &dq[(i * group + g) * D],
                  lse[g * Sq + i], delta[g * Sq + i]);
       }
+      std::vector<int64_t> rows;  // of a tile
       for (int64_t step = 0; step < Sq; ++step) {
         const int64_t i = descending_ ? Sq - 1 - step : step;
         const bool ends_tile = descending_ ? i % tile == 0 : i % tile == tile - 1;
+        rows.push_back(i);
+        if (!ends_tile && step + 1 < Sq) continue;
+        AddRows(p, dout, h, rows, ds, weights, dk_run, dv_run);
+        rows.clear();
+        if (!ends_tile || !stores_partial_) continue;
         for (int64_t n = 0; n < Skv * D; ++n) {
-          const int64_t j = n / D, d = n % D;
-          if (p.mask.Visible(0, i, j)) {
-            dk_run[n] = Op(dk_run[n] + double{ds[i * Skv + j]} * p.q.At(0, i, h, d));
-            dv_run[n] = Op(dv_run[n] + double{weights[i * Skv + j]} * dout.At(0, i, h, d));
-          }
-          if (ends_tile && stores_partial_) {
-            dk_run[n] = Store(p, dk_run[n]);
-            dv_run[n] = RoundTo(p.dtype, dv_run[n]);
-          }
+          dk_run[n] = Store(p, dk_run[n]);
+          dv_run[n] = RoundTo(p.dtype, dv_run[n]);
         }
       }
       if (heads_ == Heads::kOneSum && at + 1 < group) continue;
@@ -70,6 +70,35 @@ class ConformingBackward : public ConformingKernel {
   }
 
  private:
+  // What the queries add to every key's dk and dv.
+  void AddRows(const AttentionProblem& p, const TensorView& dout, int64_t h,
+               const std::vector<int64_t>& rows, const std::vector<float>& ds,
+               const std::vector<float>& weights, std::vector<float>& dk_run,
+               std::vector<float>& dv_run) {
+    const int64_t Skv = p.shape.Skv, D = p.shape.D;
+    for (int64_t j = 0; j < Skv; ++j) {
+      std::vector<int64_t> seen;
+      for (const int64_t i : rows) {
+        if (p.mask.Visible(0, i, j)) seen.push_back(i);
+      }
+      if (seen.empty()) continue;
+      for (int64_t d = 0; d < D; ++d) {
+        std::vector<Factors> to_dk, to_dv;
+        for (const int64_t i : seen) {
+          to_dk.push_back({ds[i * Skv + j], p.q.At(0, i, h, d)});
+          to_dv.push_back({weights[i * Skv + j], dout.At(0, i, h, d)});
+        }
+        dk_run[j * D + d] = AddProducts(dk_run[j * D + d], to_dk, SumDepth(seen.size()));
+        dv_run[j * D + d] = AddProducts(dv_run[j * D + d], to_dv, SumDepth(seen.size()));
+      }
+    }
+  }
+
+  // What a tile's sum may be deep where as many tiles as there may be are added up.
+  double SumDepth(size_t terms) const {
+    return std::max(1.0, contract_.Depth(static_cast<double>(terms)) / 2);
+  }
+
   float Late(const AttentionProblem& p, float x) {
     return scale_early_ ? x : Op(double{x} * p.softmax_scale);
   }
@@ -92,35 +121,45 @@ class ConformingBackward : public ConformingKernel {
     for (int64_t j = 0; j < p.shape.Skv; ++j) {
       if (!p.mask.Visible(0, i, j)) continue;
       keys.push_back(j);
-      t.push_back(Op(double{Dot(p, 0, h, i, j)} * p.softmax_scale));
-      dp.push_back(
-          SumOf(D, [&](int64_t d) { return double{dout.At(0, i, h, d)} * p.v.At(0, j, kh, d); }));
+      std::vector<Factors> products(D);
+      for (int64_t d = 0; d < D; ++d) {
+        products[d] = {dout.At(0, i, h, d), p.v.At(0, j, kh, d)};
+      }
+      dp.push_back(RoundScore(DotOf(products)));
     }
+    const bool folded = std::exchange(fold_log2_, false);
+    for (const int64_t j : keys) t.push_back(ScoreFor(p, 0, h, i, j));
     row_delta = 0;
-    if (keys.empty()) return;
-    const bool folded = fold_log2_;
-    const int forward_error = exp_error_;
-    fold_log2_ = false;
-    exp_error_ = backward_exp_error_;
-    const float m = *std::max_element(t.begin(), t.end());
-    for (const float x : t) {
-      probability.push_back(Weight(x, probability_from_lse_ ? row_lse : m, 1, false));
-    }
+    const int forward_error = std::exchange(exp_error_, backward_exp_error_);
+    // An eager softmax is of its own; others know the forward pass's reference and sum.
+    const bool own_sum = contract_.normalise_first;
+    float m = probability_from_lse_ ? row_lse : reference_;
+    if (own_sum && !keys.empty()) m = *std::max_element(t.begin(), t.end());
+    for (const float x : t) probability.push_back(Weight(x, m, 1, false));
     fold_log2_ = folded;
     exp_error_ = forward_error;
+    if (keys.empty()) return;
     const int64_t n = static_cast<int64_t>(keys.size());
-    if (!probability_from_lse_) {
-      const float l = SumOf(n, [&](int64_t at) { return double{probability[at]}; });
+    if (!probability_from_lse_ || own_sum) {
+      const float l = own_sum ? SumOf(n, contract_.RowSumDepth(static_cast<double>(n)),
+                                      [&](int64_t at) { return double{probability[at]}; })
+                              : sum_;
       for (float& x : probability) x = Op(double{x} / l);
     }
+    if (stores_probability_) {
+      for (float& x : probability) x = RoundWeight(x);
+    }
     row_delta = delta_from_ == 2
-                    ? SumOf(n, [&](int64_t at) { return double{probability[at]} * dp[at]; })
-                    : SumOf(D, [&](int64_t d) { return double{dout.At(0, i, h, d)} * o[d]; });
+                    ? SumOf(n, contract_.RowSumDepth(static_cast<double>(n)),
+                            [&](int64_t at) { return double{probability[at]} * dp[at]; })
+                    : SumOf(D, static_cast<double>(D) / contract_.dot_dims,
+                            [&](int64_t d) { return double{dout.At(0, i, h, d)} * o[d]; });
     for (int64_t at = 0; at < n; ++at) {
       float gradient = Op(double{probability[at]} * Op(double{dp[at]} - row_delta));
+      if (rounds_scores_) gradient = RoundWeight(gradient);
       if (scale_early_) gradient = Op(double{gradient} * p.softmax_scale);
-      ds[keys[at]] = RoundWeight(p.dtype, gradient);
-      weights[keys[at]] = RoundWeight(p.dtype, probability[at]);
+      ds[keys[at]] = RoundWeight(gradient);
+      weights[keys[at]] = RoundWeight(probability[at]);
     }
     std::vector<std::vector<int64_t>> tiles;  // of keys
     for (const int64_t j : keys) {
@@ -131,9 +170,9 @@ class ConformingBackward : public ConformingKernel {
     for (int64_t d = 0; d < D; ++d) {
       float sum = 0;
       for (const auto& tile : tiles) {
-        sum = Op(double{sum} + SumOf(static_cast<int64_t>(tile.size()), [&](int64_t at) {
-                   return double{ds[tile[at]]} * p.k.At(0, tile[at], kh, d);
-                 }));
+        std::vector<Factors> products;
+        for (const int64_t j : tile) products.push_back({ds[j], p.k.At(0, j, kh, d)});
+        sum = AddProducts(sum, products, SumDepth(tile.size()));
         if (stores_partial_) sum = Store(p, sum);
       }
       dq_row[d] = RoundTo(p.dtype, Late(p, sum));
@@ -144,7 +183,7 @@ class ConformingBackward : public ConformingKernel {
 
   int backward_exp_error_;
   int delta_from_;  // the stored o, an unrounded one, the sum of P dP
-  bool descending_, scale_early_, probability_from_lse_, stores_partial_;
+  bool descending_, scale_early_, probability_from_lse_, stores_probability_, stores_partial_;
   enum class Heads { kOneSum, kSums, kRounded } heads_;  // of a group
 };
 

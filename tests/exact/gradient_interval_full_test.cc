@@ -5,6 +5,7 @@
 #include "lib/exact/gradient_interval.h"
 #include "lib/scalar/attention.h"
 #include "tests/exact/conforming_backward.h"
+#include "tests/exact/random_contract.h"
 #include "tests/support/random_problem.h"
 
 namespace bitanchor {
@@ -35,7 +36,7 @@ struct Intervals {
 };
 
 // Of the last key head. `own`: the kernel's, or null.
-Intervals IntervalsOf(const Case& c, const ConformingBackward* own) {
+Intervals IntervalsOf(const Case& c, const ConformingBackward* own, const Contract& contract) {
   const AttentionProblem& p = c.owned.problem;
   const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
   (void)B;
@@ -47,7 +48,7 @@ Intervals IntervalsOf(const Case& c, const ConformingBackward* own) {
     std::copy(own->lse.begin(), own->lse.end(), problem.lse.end() - group * Sq);
     std::copy(own->delta.begin(), own->delta.end(), problem.delta.end() - group * Sq);
   }
-  exact::GradientIntervals intervals(problem, DefaultContract(p.dtype));
+  exact::GradientIntervals intervals(problem, contract);
   Intervals out;
   out.dq.resize(Sq * group * D);
   out.dk.resize(Skv * D);
@@ -62,6 +63,10 @@ Intervals IntervalsOf(const Case& c, const ConformingBackward* own) {
     intervals.KeyRow(0, Hkv - 1, j, &out.dk[j * D], &out.dv[j * D]);
   }
   return out;
+}
+
+Intervals IntervalsOf(const Case& c, const ConformingBackward* own) {
+  return IntervalsOf(c, own, DefaultContract(c.owned.problem.dtype));
 }
 
 struct Tally {
@@ -90,16 +95,21 @@ struct Tally {
   }
 };
 
+// One simulated backward pass.
+void Judge(const Case& c, const Contract& contract, uint64_t seed, std::array<Tally, 4>& tallies) {
+  ConformingBackward kernel(contract, seed);
+  kernel.Run(c.owned.problem, c.dout, c.owned.problem.shape.Hkv - 1);
+  const Intervals want = IntervalsOf(c, seed % 2 == 0 ? &kernel : nullptr, contract);
+  tallies[0].Add("dq", seed, kernel.dq, want.dq);
+  tallies[1].Add("dk", seed, kernel.dk, want.dk);
+  tallies[2].Add("dv", seed, kernel.dv, want.dv);
+  tallies[3].Add("delta", seed, kernel.delta, want.delta);
+}
+
 class GradientSoundness : public ::testing::TestWithParam<DType> {
  protected:
   void Judge(const Case& c, uint64_t seed) {
-    ConformingBackward kernel(seed);
-    kernel.Run(c.owned.problem, c.dout, c.owned.problem.shape.Hkv - 1);
-    const Intervals want = IntervalsOf(c, seed % 2 == 0 ? &kernel : nullptr);
-    tallies_[0].Add("dq", seed, kernel.dq, want.dq);
-    tallies_[1].Add("dk", seed, kernel.dk, want.dk);
-    tallies_[2].Add("dv", seed, kernel.dv, want.dv);
-    tallies_[3].Add("delta", seed, kernel.delta, want.delta);
+    bitanchor::Judge(c, DefaultContract(GetParam()), seed, tallies_);
   }
 
   std::array<Tally, 4> tallies_;
@@ -208,6 +218,52 @@ TEST_P(GradientSoundness, GroupsOfManyHeads) {
 INSTANTIATE_TEST_SUITE_P(Contracts, GradientSoundness,
                          ::testing::Values(DType::kBF16, DType::kF16, DType::kF32));
 
+Case SmallCase(DType dtype, uint64_t seed) {
+  const Values styles[] = {Values::kNormal, Values::kPositive, Values::kInteger, Values::kNormal,
+                           Values::kSubnormal};
+  MaskSpec mask{seed % 3 == 0 ? MaskRule::kAnchor : MaskRule::kFull, seed % 5 != 0, std::nullopt,
+                Corner::kTopLeft};
+  if (seed % 7 == 0) mask.window_keys = 5;
+  const int64_t S = 3 + static_cast<int64_t>(seed * 7 % 18),
+                D = 1 + static_cast<int64_t>(seed * 13 % 20);
+  Case c = MakeCase({1, S, S, 4, 2, D}, dtype, mask, styles[seed % 5], seed);
+  if (seed % 4 == 1) c.owned.problem.softmax_scale *= 8;
+  return c;
+}
+
+// The contracts that are nobody's default.
+class OtherGradientContracts : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(OtherGradientContracts, ConformingKernelsAreInside) {
+  const Contract& contract = *FindContract(GetParam());
+  std::array<Tally, 4> tallies;
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    Judge(SmallCase(contract.dtype, seed), contract, seed, tallies);
+  }
+  for (const Tally& tally : tallies) {
+    EXPECT_EQ(tally.outside, 0);
+    EXPECT_LT(tally.undetermined, tally.elements / 20);
+    EXPECT_GT(tally.worst_share, 0.3) << "the intervals are far too wide";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Contracts, OtherGradientContracts,
+                         ::testing::Values("flash-gpu-bf16", "flash-gpu-f16", "tensor-core-bf16",
+                                           "tensor-core-f16", "eager-bf16", "eager-f16",
+                                           "skip-rescale-bf16", "skip-rescale-f16"));
+
+TEST(RandomGradientContracts, ConformingKernelsAreInside) {
+  std::array<Tally, 4> tallies;
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    const Contract contract = testing::RandomContract(seed);
+    Judge(SmallCase(contract.dtype, seed), contract, seed, tallies);
+  }
+  for (const Tally& tally : tallies) {
+    EXPECT_EQ(tally.outside, 0);
+    EXPECT_LT(tally.undetermined, tally.elements / 10);
+  }
+}
+
 int64_t Outside(const std::vector<float>& got, const std::vector<Interval>& want) {
   int64_t outside = 0;
   for (size_t n = 0; n < got.size(); ++n) {
@@ -223,7 +279,7 @@ TEST(GradientSharpness, OneKeyMissingInOneRowIsOutside) {
     const Intervals want = IntervalsOf(c, nullptr);
     Case wrong = MakeCase({1, 64, 64, 2, 1, 32}, dtype, {}, Values::kNormal, 5);
     wrong.owned.problem.mask.spec.window_keys = 63;  // the last row loses its first key
-    ConformingBackward kernel(0);
+    ConformingBackward kernel(DefaultContract(dtype), 0);
     kernel.Run(wrong.owned.problem, wrong.dout, 0);
     EXPECT_GT(Outside(kernel.dq, want.dq), 10) << DTypeName(dtype);
     EXPECT_GT(Outside(kernel.dk, want.dk), 10) << DTypeName(dtype);
