@@ -5,7 +5,9 @@
 #include <optional>
 
 #include "lib/file/capture.h"
+#include "lib/file/contract_file.h"
 #include "lib/file/markup.h"
+#include "lib/file/printable.h"
 #include "lib/file/report_text.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
@@ -27,13 +29,24 @@ struct CheckOptions {
   CommonOptions common;
 };
 
-const Contract& ChooseContract(const CheckOptions& options, const AttentionProblem& problem) {
-  if (options.contract.empty()) return DefaultContract(problem.dtype);
-  const Contract* contract = FindContract(options.contract);
+Contract NamedContract(const std::string& name) {
+  if (name.ends_with(".json") || name.find('/') != name.npos) return ReadContract(name);
+  const Contract* const contract = FindContract(name);
   if (contract != nullptr) return *contract;
   std::string names;
-  for (const Contract& c : Contracts()) names += (names.empty() ? "" : ", ") + std::string(c.name);
-  throw InputError("--contract", options.contract.substr(0, 60), "one of " + names);
+  for (const Contract& c : Contracts()) names += c.name + ", ";
+  throw InputError("--contract", Quoted(name), "one of " + names + "or a FILE.json");
+}
+
+Contract ChooseContract(const CheckOptions& options, const AttentionProblem& problem) {
+  if (options.contract.empty()) return DefaultContract(problem.dtype);
+  Contract contract = NamedContract(options.contract);
+  if (contract.dtype != problem.dtype) {
+    throw InputError("--contract",
+                     fmt::format("{}, which is for {}", contract.name, DTypeName(contract.dtype)),
+                     fmt::format("a contract for {}, q's dtype", DTypeName(problem.dtype)));
+  }
+  return contract;
 }
 
 void PrintOutput(const OutputVerdict& output, Layout layout) {
@@ -150,8 +163,9 @@ void AddCheck(CLI::App& app, Action& run) {
                          "  bitanchor check capture.safetensors --html report.html\n");
   command->add_option("capture", options->capture, "A capture file with at least one answer")
       ->required();
-  command->add_option("--contract", options->contract,
-                      "Judge by this contract (default: flash-<dtype of q>)");
+  command->add_option(
+      "--contract", options->contract,
+      "Judge by this contract (default: flash-<dtype of q>), or one in a FILE.json");
   command->add_option("--recipe", options->recipe, "Judge by replay: demand this recipe's bits");
   command->add_option("--rule", options->rules,
                       "Judge by acceptance rules that others use, torch,ggml for example; "
