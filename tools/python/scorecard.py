@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -86,8 +86,9 @@ class Judge:
     """The program under test."""
 
     program: Path
-    rules: tuple[str, ...]
-    explains: bool
+    rules: tuple[str, ...] = ()  # to ask besides the contract
+    explains: bool = False
+    replays: bool = False
 
     def report(self, capture: Path, *arguments: str, command: str = "check") -> dict:
         """The JSON report of one judgement. RuntimeError if there is none."""
@@ -204,7 +205,8 @@ def judged(judge: Judge, case: Case) -> Result:
             if judge.explains and not case.right and not result.passed[CONTRACT]:
                 causes = judge.report(path, command="explain").get("causes", [])
                 result.cause = causes[0]["id"] if causes else "none"
-            _judge_replay(judge, path, case, result)
+            if judge.replays:
+                _judge_replay(judge, path, case, result)
     except (RuntimeError, ValueError, KeyError, subprocess.SubprocessError) as error:
         result.broke, result.says = True, f"{type(error).__name__}: {error}"
     return result
@@ -229,7 +231,7 @@ def judge_of(program: Path) -> Judge:
     info = subprocess.run([program, "info", "--json"], capture_output=True, text=True, check=True)
     rules = json.loads(info.stdout)["rules"]
     names = tuple(rule if isinstance(rule, str) else rule["name"] for rule in rules)
-    return Judge(program.resolve(), names, has_command(program, "explain"))
+    return Judge(program.resolve(), names, has_command(program, "explain"), replays=True)
 
 
 def _line(result: Result) -> str:
@@ -252,6 +254,7 @@ def main() -> int:
         "--only", metavar="PROBLEM/KERNEL", help="cases that begin so, as 'normal V/' or '/zeros'"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="where the tables go")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where every case's outcome goes")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     cases = all_cases()
@@ -267,6 +270,8 @@ def main() -> int:
     for result in run_cases(judge, cases, args.workers):
         print(_line(result), flush=True, file=sys.stderr)
         results.append(result)
+    if args.json is not None:
+        args.json.write_text(json.dumps([asdict(result) for result in results], indent=1))
     tables = markdown(results, list(PROBLEMS))
     if args.markdown is not None:
         args.markdown.write_text(tables)
