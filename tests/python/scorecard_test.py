@@ -66,7 +66,7 @@ def main() -> int:
     for problem in PROBLEMS:
         result = judged(Judge(program, replays=True), Case(problem, RECIPE, True))
         if not result.passed.get(REPLAY):
-            failures.append(f"{problem}, {RECIPE} in numpy: other bits than replay's {result.says}")
+            failures.append(f"{problem}, {RECIPE} in numpy: not replay's bits {result.says}")
     return finish(failures, f"{len(cases)} kernels judged, {len(failures)} failures")
 
 

@@ -32,18 +32,17 @@ def _table(head: list[str], rows: list[list[object]]) -> str:
 
 
 def judges_table(results: list, problems: list[str]) -> str:
+    """A judge a row: wrong kernels let through / right ones rejected, by problem and together."""
     judges = list(dict.fromkeys(name for r in results for name in r.passed))
+    groups = [[r for r in results if r.case.problem == p] for p in problems] + [results]
 
-    def count(problem: str, right: bool) -> int:
-        return sum(r.counts for r in results if r.case.problem == problem and r.case.right == right)
+    def asked(group: list) -> str:
+        wrong, right = (sum(r.counts for r in group if r.case.right == ok) for ok in (False, True))
+        return f"*{wrong} / {right}*"
 
-    rows: list[list[object]] = [
-        ["*kernels: wrong / right*", *(f"*{count(p, False)} / {count(p, True)}*" for p in problems)]
-    ]
-    for judge in judges:
-        cells = [_cell([r for r in results if r.case.problem == p], judge) for p in problems]
-        rows.append([judge, *cells])
-    return _table(["judge", *problems], rows)
+    rows: list[list[object]] = [["*kernels: wrong / right*", *map(asked, groups)]]
+    rows += [[judge, *(_cell(group, judge) for group in groups)] for judge in judges]
+    return _table(["judge", *problems, "together"], rows)
 
 
 def kernels_table(results: list, problems: list[str], contract: str) -> str:
