@@ -213,9 +213,9 @@ def eager(x: Inputs, how: How) -> tuple[Array, Array]:
 
 
 def textbook(x: Inputs, how: How) -> tuple[Array, Array]:
-    """Recipes textbook and textbook-bf16p as stated: ascending folds over visible keys."""
+    """Recipes textbook and textbook-bf16p, given products in order: ascending folds over keys."""
     heads, sq, dim = x.q.shape
-    s = scored(x, replace(how, scores=f32.product_in_order))
+    s = scored(x, how)
     m = s.max(axis=2)
     p = _weights(s, m, x, how)
     w = how.weights(p)

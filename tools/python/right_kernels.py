@@ -24,7 +24,7 @@ class Right:
 
 NATURAL = Softmax(f32.exp_rounded)
 TRUNCATING = {width: f32.product_in_groups(width, f32.f32_toward_zero) for width in (8, 16)}
-TEXTBOOK_BF16P = How(softmax=NATURAL, divide=True)
+TEXTBOOK_BF16P = How(softmax=NATURAL, divide=True, scores=f32.product_in_order)
 
 
 def _f32_weights(p: Array) -> Array:
