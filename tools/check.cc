@@ -5,9 +5,7 @@
 #include <optional>
 
 #include "lib/file/capture.h"
-#include "lib/file/contract_file.h"
 #include "lib/file/markup.h"
-#include "lib/file/printable.h"
 #include "lib/file/report_text.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
@@ -28,26 +26,6 @@ struct CheckOptions {
   bool allow_inconclusive = false;
   CommonOptions common;
 };
-
-Contract NamedContract(const std::string& name) {
-  if (name.ends_with(".json") || name.find('/') != name.npos) return ReadContract(name);
-  const Contract* const contract = FindContract(name);
-  if (contract != nullptr) return *contract;
-  std::string names;
-  for (const Contract& c : Contracts()) names += c.name + ", ";
-  throw InputError("--contract", Quoted(name), "one of " + names + "or a FILE.json");
-}
-
-Contract ChooseContract(const CheckOptions& options, const AttentionProblem& problem) {
-  if (options.contract.empty()) return DefaultContract(problem.dtype);
-  Contract contract = NamedContract(options.contract);
-  if (contract.dtype != problem.dtype) {
-    throw InputError("--contract",
-                     fmt::format("{}, which is for {}", contract.name, DTypeName(contract.dtype)),
-                     fmt::format("a contract for {}, q's dtype", DTypeName(problem.dtype)));
-  }
-  return contract;
-}
 
 void PrintOutput(const OutputVerdict& output, Layout layout) {
   const Census& c = output.census;
@@ -125,16 +103,13 @@ int Check(CheckOptions& options) {
   }
   options.reports.Begin(options.capture);
   const Capture capture = ReadCapture(options.capture);
-  if (!capture.HasAnswer()) {
-    throw InputError(options.capture, "no answer",
-                     "at least one of o, lse, q_rope, k_rope, dq, dk, dv, delta");
-  }
+  RequireAnswer(capture, options.capture);
   Verdict verdict;
   if (options.rules) {
     verdict = JudgeByRules(capture, rules, options.sample, engine);
     AddWouldMissByRules(capture, rules, engine, verdict);
   } else if (options.recipe.empty()) {
-    const Contract& contract = ChooseContract(options, capture.problem);
+    const Contract contract = ContractOption(options.contract, capture.problem.dtype);
     verdict = JudgeByContract(capture, contract, options.sample, engine);
     verdict.would_miss = WouldMissByContract(capture, contract, engine);
   } else {

@@ -28,6 +28,7 @@ struct CommonOptions {
 // Each adds its subcommand; `run` is set to what shall be executed where the user chose it.
 using Action = std::function<int()>;
 void AddCheck(CLI::App& app, Action& run);
+void AddExplain(CLI::App& app, Action& run);
 void AddRun(CLI::App& app, Action& run);
 void AddGen(CLI::App& app, Action& run);
 void AddGolden(CLI::App& app, Action& run);

@@ -11,6 +11,14 @@
 
 namespace bitanchor::tools {
 
+// The contract that --contract names, a file where it looks like one; the default of q's dtype
+// where it is empty. Throws InputError for a name that none has, and for a contract of another
+// dtype.
+Contract ContractOption(const std::string& name, DType dtype);
+
+// Throws InputError where the capture of this path holds nothing to judge.
+void RequireAnswer(const Capture& capture, const std::string& path);
+
 // A census of o, or of LSE (natural, scaled), and the biases that a contract says something about.
 OutputVerdict VerdictOfO(const Contract& contract, int64_t Skv, const Census& census);
 OutputVerdict VerdictOfLse(const Contract& contract, int64_t Skv, const Census& census);

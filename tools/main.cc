@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   bitanchor::tools::Action action;
   bitanchor::tools::AddCheck(app, action);
+  bitanchor::tools::AddExplain(app, action);
   bitanchor::tools::AddRun(app, action);
   bitanchor::tools::AddGen(app, action);
   bitanchor::tools::AddGolden(app, action);

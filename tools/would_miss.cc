@@ -6,15 +6,13 @@
 #include <limits>
 #include <map>
 
-#include "lib/exact/attention_interval.h"
 #include "lib/exact/attention_mistakes.h"
 #include "lib/exact/eager_attention.h"
 #include "lib/exact/rope_interval.h"
 #include "lib/recipe/mistake.h"
 #include "simd/parallel.h"
+#include "tools/attention_start.h"
 #include "tools/judge.h"
-#include "tools/judge_rope.h"
-#include "tools/judge_rows.h"
 #include "tools/mistaken_rope.h"
 #include "tools/telling_rows.h"
 
@@ -176,53 +174,6 @@ class Mutants {
   std::map<std::string, Caught> found_;
 };
 
-// What attention starts from, as `check` has it, and the intervals of some rows.
-class Right {
- public:
-  Right(const Capture& capture, const Contract& contract, const simd::EngineOptions& options)
-      : capture_(capture), contract_(contract), options_(options) {
-    options_.progress = nullptr;
-    auto start = std::make_shared<IntervalProblem>();
-    start->problem = capture.problem;
-    start->o_dtype = capture.o ? capture.o.dtype : capture.problem.dtype;
-    if (capture.problem.rope) {
-      if (capture.q_rope && capture.k_rope) {
-        rotated_.q.start = capture.q_rope;
-        rotated_.k.start = capture.k_rope;
-      } else {
-        Verdict unused;
-        rotated_ = JudgeRope(capture, contract, options_, unused);
-      }
-      start->problem.q = rotated_.q.start;
-      start->problem.k = rotated_.k.start;
-      start->q_deviation = rotated_.q.deviation.view;
-      start->k_deviation = rotated_.k.deviation.view;
-      start->problem.rope.reset();
-    }
-    attention_ = std::move(start);
-  }
-
-  const exact::RightAttention& attention() const { return attention_; }
-  const simd::EngineOptions& options() const { return options_; }
-
-  std::vector<IntervalBlock> Intervals(const std::vector<RowPlace>& rows) const {
-    std::vector<IntervalBlock> want(rows.size());
-    simd::ParallelFor(options_, static_cast<int64_t>(rows.size()), [&](int64_t n, int /*worker*/) {
-      const auto [b, h, i] = rows[n];
-      exact::AttentionIntervals(*attention_, contract_, b, h, i, 1, want[n]);
-      WidenForConversion(capture_.lse_spec, want[n].lse[0]);
-    });
-    return want;
-  }
-
- private:
-  const Capture& capture_;
-  const Contract& contract_;
-  simd::EngineOptions options_;
-  RotatedInputs rotated_;
-  exact::RightAttention attention_;
-};
-
 // Whether what a rule measures is an average over elements.
 bool Averages(const Rule& rule, DType dtype) {
   return rule.measure == RuleMeasure::kMeanError || rule.measure == RuleMeasure::kSquares ||
@@ -234,10 +185,10 @@ bool Averages(const Rule& rule, DType dtype) {
 
 std::vector<WouldMiss> WouldMissByContract(const Capture& capture, const Contract& contract,
                                            const simd::EngineOptions& options) {
-  const Right right(capture, contract, options);
-  const std::vector<RowPlace> rows = TellingRows(right.attention()->problem, kMostRows);
+  const AttentionStart right(capture, contract, options);
+  const std::vector<RowPlace> rows = TellingRows(right.problem().problem, kMostRows);
   const std::vector<IntervalBlock> want = right.Intervals(rows);
-  const DType o_dtype = right.attention()->o_dtype;
+  const DType o_dtype = right.problem().o_dtype;
   const int64_t Skv = capture.problem.shape.Skv;
   const auto judge = [&](const std::vector<StoredRow>& answers) -> Caught {
     Census o(o_dtype), lse(DType::kF32);
@@ -264,8 +215,8 @@ std::vector<WouldMiss> WouldMissByContract(const Capture& capture, const Contrac
 void AddWouldMissByRules(const Capture& capture, const std::vector<const Rule*>& rules,
                          const simd::EngineOptions& options, Verdict& verdict) {
   if (!capture.o) return;
-  const Right right(capture, DefaultContract(capture.problem.dtype), options);
-  const IntervalProblem& start = *right.attention();
+  const AttentionStart right(capture, DefaultContract(capture.problem.dtype), options);
+  const IntervalProblem& start = right.problem();
   const int64_t D = start.problem.shape.D;
   std::vector<RowPlace> rows = TellingRows(start.problem, kMostRows);
   const size_t telling = rows.size();

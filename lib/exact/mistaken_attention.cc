@@ -91,6 +91,8 @@ AnsweredRows AnsweredAt(const MistakenAttention& kernel, const RowPlace& place) 
     const int64_t flat = place.h * shape.Sq + place.i;
     o.i = flat / shape.Hq;
     o.h = flat % shape.Hq;
+  } else if (kernel.misread == Misread::kExchanged) {
+    std::swap(o.h, o.i);
   }
   if (!kernel.answer_heads.empty()) {
     o.h = kernel.answer_heads[o.h];

@@ -18,8 +18,13 @@
 
 namespace bitanchor::exact {
 
-// o in memory, written in one order of heads H and tokens S and read in the other.
-enum class Misread { kNot, kHeadsFirst, kTokensFirst };  // written [H, S, D]; written [S, H, D]
+// How o, written in one order of heads H and tokens S, is read in another.
+enum class Misread {
+  kNot,
+  kHeadsFirst,   // written [H, S, D], read as [S, H, D]
+  kTokensFirst,  // the reverse
+  kExchanged,    // written [H, S, D], read as if S were H and H were S
+};
 
 struct KeyRange {  // [first, end)
   int64_t first = 0, end = 0;

@@ -66,7 +66,7 @@ constexpr Mistake kMistakes[] = {
      "pass softmax_scale (flash-attn) or scale (SDPA, FlexAttention) = 1/sqrt(D) once; with exp2 "
      "fold log2(e) in exactly once; a score_mod must not scale again"},
     {"scale-rounded", "the scale is rounded to bf16",
-     "keep softmax_scale, and its product with log2(e), in f32"},
+     "keep softmax_scale, and its product with log2(e), in f32", true},
     {"heads-mapped", "query heads read the wrong key heads",
      "GQA: query head h reads key head h / (Hq / Hkv): repeat_interleave, not repeat; "
      "enable_gqa=True"
@@ -110,7 +110,7 @@ constexpr Mistake kMistakes[] = {
     {"positions-shifted", "positions of queries or of keys are off by one",
      "positions count from 0; in decoding, the query's position is the cache's length before it"},
     {"positions-offset", "all positions are off by one, those of queries and keys alike",
-     "positions count from 0; RoPE is relative, so that only roundings show it"},
+     "positions count from 0; RoPE is relative, so that only roundings show it", true},
     {"rope-angle-rounded", "RoPE's angles are rounded to bf16",
      "compute position times inv_freq in f32, autocast disabled (torch.autocast(enabled=False)); "
      "inv_freq must not be cast with the model (model.to(bf16))"},
@@ -118,15 +118,16 @@ constexpr Mistake kMistakes[] = {
      "keep cos_sin_cache in f32, and convert q and k to f32 for the rotation"},
 
     {"weights-rounded", "softmax weights are rounded before they meet V",
-     "keep P in f32, or judge by a contract that allows P in the input's type"},
+     "keep P in f32, or judge by a contract that allows P in the input's type", true},
     {"weights-unrounded", "softmax weights are not rounded before they meet V",
-     "round P to the input's type before P.V, or replay a recipe that does not"},
+     "round P to the input's type before P.V, or replay a recipe that does not", true},
     {"weights-truncated", "softmax weights are truncated instead of rounded",
      "convert P to the input's type with round-to-nearest-even (cvt.rn.bf16x2.f32), not by "
      "dropping "
-     "the low half of the word"},
+     "the low half of the word",
+     true},
     {"output-truncated", "the output is truncated instead of rounded",
-     "convert o with round-to-nearest-even (cvt.rn.bf16.f32, __float2bfloat16_rn)"},
+     "convert o with round-to-nearest-even (cvt.rn.bf16.f32, __float2bfloat16_rn)", true},
 
     {"unknown", "no mistake of the table explains the answer",
      "look at the first stage that is out, at where wrong elements are, and at the worst ones"},

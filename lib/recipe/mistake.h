@@ -14,6 +14,8 @@ struct Mistake {
   std::string_view id;
   std::string_view says;  // what the kernel does, one line
   std::string_view fix;   // in the words of the frameworks that users call
+  // It moves answers by roundings alone, so that right intervals admit nearly all of them.
+  bool rounding = false;
 };
 
 // Simpler ones first: of two that explain an answer equally well, the one that stands first is

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import DATA, Judged, bitanchor, check, finish, skip
+from support import DATA, Judged, answered, check, finish, skip
 
 from packed import Packed, make_problem  # support put tools/python on the path
 
@@ -54,18 +54,6 @@ class Table:
         )
         if not ok:
             self.failures.append(f"{name} by {judged_by}: want {want}; {judged.summary()}")
-
-
-def answered(executable: Path, folder: Path, problem):
-    """The problem with the answers of `bitanchor run`."""
-    from capture_file import Capture, read_capture, write_capture
-
-    problem_path, answer_path = folder / "problem.safetensors", folder / "answer.safetensors"
-    write_capture(problem_path, problem)
-    done = bitanchor(executable, "run", problem_path, "-o", answer_path)
-    if done.returncode != 0:
-        raise RuntimeError(f"bitanchor run: exit status {done.returncode}: {done.stderr}")
-    return Capture({**problem.tensors, **read_capture(answer_path).tensors}, problem.metadata)
 
 
 def judge_forward(executable: Path, folder: Path, table: Table) -> None:

@@ -99,10 +99,22 @@ def bitanchor(executable: Path, *arguments: str | Path) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
-def check(executable: Path, capture: Path, *arguments: str) -> Judged:
-    """`bitanchor check CAPTURE --json FILE ARGUMENTS...`"""
+def check(executable: Path, capture: Path, *arguments: str, command: str = "check") -> Judged:
+    """`bitanchor check CAPTURE --json FILE ARGUMENTS...`, or another command that judges."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        done = bitanchor(executable, "check", capture, "--json", report, *arguments)
+        done = bitanchor(executable, command, capture, "--json", report, *arguments)
         parsed = json.loads(report.read_text()) if report.exists() else {}
     return Judged(done.returncode, parsed, done.stderr)
+
+
+def answered(executable: Path, folder: Path, problem):
+    """The problem with the answers of `bitanchor run`."""
+    from capture_file import Capture, read_capture, write_capture
+
+    problem_path, answer_path = folder / "problem.safetensors", folder / "answer.safetensors"
+    write_capture(problem_path, problem)
+    done = bitanchor(executable, "run", problem_path, "-o", answer_path)
+    if done.returncode != 0:
+        raise RuntimeError(f"bitanchor run: exit status {done.returncode}: {done.stderr}")
+    return Capture({**problem.tensors, **read_capture(answer_path).tensors}, problem.metadata)

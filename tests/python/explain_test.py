@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""`bitanchor explain` names the mistake that was made, first.
+
+Each forward mutant of tools/python/break_capture.py is named on at least two of these problems,
+judged by all answers or by o alone; right answers have nothing to explain. Then mistakes in
+asking, and faults that leave every element where it may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+
+from support import DATA, answered, bitanchor, check, finish, skip
+
+from packed import Packed, make_problem  # support put tools/python on the path
+
+# Loud rows: scores past 88, so that exponentials overflow without max subtraction.
+LOUD = tuple((row, 64.0) for row in (50, 133, 200, 260, 350))
+# By what is captured of their answers.
+PROBLEMS = {
+    ("bf16", "all"): Packed("bf16", (100, 160, 127, 97), 4, 2, 64, 20241120, loud_rows=LOUD),
+    ("bf16 8:2", "o alone"): Packed("bf16", (70, 90, 57), 8, 2, 64, 2, loud_rows=LOUD[:3]),
+    ("f16 window", "all"): Packed("f16", (130, 31, 120), 4, 2, 128, 4, window_keys=100),
+    ("f32", "o alone"): Packed("f32", (100, 60, 90), 4, 2, 64, 5),
+}
+
+# Where the table's id is not the mutant's name.
+IDS = {
+    "causal-shifted-left": "causal-shifted",
+    "causal-shifted-right": "causal-shifted",
+    "key-block-wrong": "stale-tile",  # of V alone
+    "no-max-subtraction": "not-finite",
+    "one-nan": "not-finite",
+    "sign-flipped": "unknown",
+    "rope-bf16-angles": "rope-angle-rounded",
+}
+
+
+class Explained:
+    """Counts what was asked and keeps the failures."""
+
+    def __init__(self, executable: Path, folder: Path) -> None:
+        self.executable, self.path = executable, folder / "capture.safetensors"
+        self.failures: list[str] = []
+        self.asked = 0
+
+    def ask(self, says: str, capture, want: str) -> dict:
+        """want: the first cause's id, or "pass"."""
+        from capture_file import write_capture
+
+        write_capture(self.path, capture)
+        judged = check(self.executable, self.path, command="explain")
+        causes = judged.report.get("causes", [])
+        named = ", ".join(f"{c['id']} {c['explains']:.4f}" for c in causes)
+        self.asked += 1
+        ok = judged.passed and not causes
+        if want != "pass":
+            ok = judged.failed and bool(causes) and causes[0]["id"] == want
+            ok = ok and all(cause["says"] and cause["fix"] for cause in causes)
+        print(f"{says:50} want {want:20} {named or judged.verdict}{'' if ok else '   <-- FAILED'}",
+              flush=True)
+        if not ok:
+            self.failures.append(f"{says}: want {want}, got {named}; {judged.summary()}")
+        return causes[0] if causes else {}
+
+
+def explain_mutants(explained: Explained, folder: Path) -> None:
+    from break_capture import MUTANTS, break_capture
+    from capture_file import ANSWERS
+
+    met: dict[str, int] = {}
+    for (says, by), packed in PROBLEMS.items():
+        right = answered(explained.executable, folder, make_problem(packed))
+        capture = right.judged_by(ANSWERS if by == "all" else ("o",))
+        explained.ask(f"bitanchor run, {says} by {by}", capture, "pass")
+        for name in MUTANTS:
+            try:
+                broken = break_capture(capture, name)[0]
+            except ValueError:  # this problem cannot show it
+                continue
+            want = "pass" if name == "none" else IDS.get(name, name)
+            cause = explained.ask(f"{name}, {says} by {by}", broken, want)
+            met[name] = met.get(name, 0) + 1
+            if want not in ("pass", "unknown", "not-finite") and cause.get("explains", 0) < 0.97:
+                explained.failures.append(f"{name}, {says} by {by}: {cause}")
+    for name in MUTANTS:
+        if met.get(name, 0) < 2:
+            explained.failures.append(f"{name} was asked about {met.get(name, 0)} times")
+
+
+def explain_asking(explained: Explained, folder: Path) -> None:
+    """A right kernel's answer in a capture that misstates it, and rows that see nothing."""
+    import numpy as np
+    from capture_file import Capture
+
+    packed = Packed("bf16", (130, 100, 26), 4, 4, 32, 7)
+    problem = make_problem(packed)
+    problem.metadata.pop("rope")
+    right = answered(explained.executable, folder, problem)
+
+    def altered(metadata: dict | None = None, **tensors) -> Capture:
+        merged = {**right.metadata, **(metadata or {})}
+        return Capture({**right.tensors, **tensors}, merged)
+
+    lse = right.tensors["lse"]
+    explained.ask("LSE in base 2", altered(lse=(lse / np.log(2)).astype(np.float32)), "lse-base")
+    scale = np.float32(right.metadata["softmax_scale"])
+    explained.ask("LSE not scaled", altered(lse=lse / scale), "lse-unscaled")
+    swapped = {"q": right.tensors["k"], "k": right.tensors["q"]}
+    explained.ask("q and k swapped", altered(**swapped), "queries-keys-swapped")
+    swapped = {"v": right.tensors["k"], "k": right.tensors["v"]}
+    explained.ask("k and v swapped", altered(**swapped), "keys-values-swapped")
+    o = right.tensors["o"]
+    transposed = np.ascontiguousarray(o.transpose(0, 2, 1, 3)).reshape(o.shape)
+    explained.ask("o transposed", altered(o=transposed), "layout-transposed")
+    explained.ask("heads permuted", altered(o=o[:, :, [2, 0, 3, 1]], lse=lse[:, [2, 0, 3, 1]]),
+                  "heads-permuted")
+    other = o.astype(np.float32).astype(np.float16).view(o.dtype)
+    explained.ask("f16 called bf16", altered(o=other), "dtype-misread")
+    ids = right.tensors["document_ids"]
+    late = ids.copy()
+    late[0, 230] = late[0, 229]
+    explained.ask("one document a token late", altered(document_ids=late), "boundary-shifted")
+    unpacked = {"mask": {**right.metadata["mask"], "rule": "full"}}
+    full = Capture({n: t for n, t in problem.tensors.items() if n != "document_ids"},
+                   {**problem.metadata, **unpacked})
+    full = answered(explained.executable, folder, full)
+    windowed = {"mask": {**full.metadata["mask"], "window_keys": 77}}
+    other = answered(explained.executable, folder, Capture(dict(full.tensors), {**full.metadata, **windowed}))
+    explained.ask("a window nobody asked for", Capture(dict(other.tensors), full.metadata), "window-applied")
+    explained.ask("a window ignored", Capture(dict(full.tensors), other.metadata), "window-ignored")
+    windowed = {"mask": {**full.metadata["mask"], "window_keys": 78}}
+    explained.ask("a window too short", Capture(dict(other.tensors), {**full.metadata, **windowed}),
+                  "window-shifted")
+
+    # bhsd tensors that are called bshd: as many tokens as heads, else the file would not fit.
+    generator = np.random.Generator(np.random.PCG64(1))
+    square = {
+        name: generator.standard_normal((1, 16, 16, 32), dtype=np.float32) for name in ("q", "k", "v")
+    }
+    metadata = {"version": 1, "layout": "bhsd", "mask": {"rule": "full", "causal": True}}
+    right = answered(explained.executable, folder, Capture(square, metadata))
+    explained.ask("bhsd called bshd", Capture(right.tensors, {**metadata, "layout": "bshd"}),
+                  "layout-misread")
+
+    # Queries before the first key see nothing.
+    tensors = {**square, "q": generator.standard_normal((1, 16, 20, 32), dtype=np.float32)}
+    metadata["mask"]["corner"] = "bottom-right"
+    right = answered(explained.executable, folder, Capture(tensors, metadata))
+    lse = right.tensors["lse"].copy()
+    assert np.isneginf(lse).any()
+    lse[np.isneginf(lse)] = np.inf
+    explained.ask("LSE +inf of empty rows", Capture({**right.tensors, "lse": lse}, metadata), "lse-empty")
+    o = right.tensors["o"].copy()
+    o[:, :, :4] = np.nan
+    explained.ask("0/0 of empty rows", Capture({**right.tensors, "o": o}, metadata), "not-finite")
+    explained.ask("the other corner", Capture(right.tensors, {**metadata, "mask": {"rule": "full"}}),
+                  "corner-swapped")
+
+
+def explain_roundings(explained: Explained, folder: Path) -> None:
+    """Weights and outputs that are truncated."""
+    import numpy as np
+    import reference
+    from capture_file import Capture
+
+    def truncated(x: np.ndarray) -> np.ndarray:
+        bits = x.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+        return bits.view(np.float32)
+
+    for dtype, positive in (("bf16", False), ("bf16", True), ("f32", False)):
+        packed = Packed(dtype, (200, 312, 256), 4, 2, 64, 21, positive_values=positive)
+        problem = make_problem(packed)
+        right = answered(explained.executable, folder, problem)
+        read = reference.read_problem(right)
+        q, k = right.bshd("q_rope"), right.bshd("k_rope")
+        seen, heads = reference.visible(read), reference.key_heads(4, 2)
+        o = np.zeros(q.shape)
+        exact = np.zeros(q.shape)
+        for h, key_head in enumerate(heads):
+            score = q[0, :, h].astype(np.float64) @ k[0, :, key_head].astype(np.float64).T * read.scale
+            score[~seen[0]] = -np.inf
+            p = np.exp(score - score.max(axis=1, keepdims=True))
+            v = read.v[0, :, key_head].astype(np.float64)
+            total = p.sum(axis=1, keepdims=True)
+            o[0, :, h] = truncated(p).astype(np.float64) @ v / total
+            exact[0, :, h] = p @ v / total
+        says = f"{dtype}{', V positive' if positive else ''}"
+        changed = Capture({**right.tensors, "o": o.astype(np.float32).astype(q.dtype)}, right.metadata)
+        explained.ask(f"weights truncated, {says}", changed, "weights-truncated")
+        if dtype == "bf16":
+            cut = truncated(exact).astype(q.dtype)
+            changed = Capture({**right.tensors, "o": cut}, right.metadata)
+            explained.ask(f"output truncated, {says}", changed, "output-truncated")
+
+
+def explain_committed(explained: Explained) -> None:
+    from break_capture import break_capture
+    from capture_file import read_capture
+
+    committed = sorted(DATA.glob("*.safetensors"))
+    if not committed:
+        explained.failures.append(f"no capture in {DATA}")
+    for path in committed:
+        capture = read_capture(path)
+        explained.ask(path.stem, capture, "pass")
+        explained.ask(f"{path.stem} broken", break_capture(capture, "key-block-wrong")[0],
+                      "stale-tile")
+        if "do" in capture.tensors:
+            broken = break_capture(capture, "delta-missing")[0]
+            cause = explained.ask(f"{path.stem} broken backward", broken, "unknown")
+            if "d" not in cause["says"].rsplit("stage out is ")[-1][:2]:
+                explained.failures.append(f"no stage in {cause['says']}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
+    args = parser.parse_args()
+    packages = ("numpy", "safetensors", "ml_dtypes")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh installs them")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        explained = Explained(args.bitanchor, folder)
+        explain_committed(explained)
+        explain_asking(explained, folder)
+        explain_roundings(explained, folder)
+        explain_mutants(explained, folder)
+        done = bitanchor(args.bitanchor, "explain", folder / "nothing")
+        if done.returncode != 2 or len(done.stderr.splitlines()) != 1:
+            explained.failures.append(f"no file: exit status {done.returncode}: {done.stderr}")
+    return finish(explained.failures, f"{explained.asked} captures explained, {len(explained.failures)} failures")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,496 @@
+#include "tools/diagnose.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <tuple>
+
+#include "lib/exact/attention_mistakes.h"
+#include "lib/recipe/mistake.h"
+#include "tools/diagnose_rope.h"
+#include "tools/find_block.h"
+#include "tools/hypothesis.h"
+#include "tools/judge_rows.h"
+#include "tools/telling_rows.h"
+
+namespace bitanchor::tools {
+namespace {
+
+using exact::MistakenAttention;
+using exact::RowPlace;
+
+constexpr size_t kWrongRows = 32, kOtherRows = 32;
+constexpr size_t kFirstRows = 6;     // on which most hypotheses are found not to hold
+constexpr double kFirstShare = 0.5;  // that they must explain of those
+constexpr size_t kBiasRows = 512;
+// Of the elements; where fewer are wrong and o is biased, roundings are asked first.
+constexpr double kFewWrong = 0.01;
+constexpr size_t kMostCauses = 4;
+
+const OutputVerdict* Find(const Verdict& verdict, std::string_view name) {
+  for (const OutputVerdict& output : verdict.outputs) {
+    if (output.name == name) return &output;
+  }
+  return nullptr;
+}
+
+// Wrong rows of o and lse, by batch, head and token.
+std::vector<RowPlace> WrongRows(const Verdict& verdict) {
+  std::set<std::tuple<int64_t, int64_t, int64_t>> wrong;
+  for (const char* name : {"o", "lse"}) {
+    const OutputVerdict* output = Find(verdict, name);
+    if (output == nullptr) continue;
+    for (const RowRecord& row : output->census.Rows()) {
+      if (row.wrong > 0) wrong.insert({row.b, row.h, row.s});
+    }
+  }
+  std::vector<RowPlace> rows;
+  for (const auto& [b, h, i] : wrong) rows.push_back({b, h, i});
+  return rows;
+}
+
+// Tries mistakes on the forward pass after RoPE, and on RoPE where the capture does not hold what
+// it made.
+class ForwardDiagnosis {
+ public:
+  ForwardDiagnosis(const Capture& capture, const Contract& contract, const Verdict& verdict,
+                   const simd::EngineOptions& options)
+      : capture_(capture),
+        contract_(contract),
+        start_(capture, contract, options),
+        wrong_rows_(WrongRows(verdict)) {
+    const std::vector<RowPlace> some = Evenly(wrong_rows_, kWrongRows);
+    first_ = SampleOf(capture_, start_, Evenly(some, kFirstRows));
+    std::vector<RowPlace> rows = some;
+    for (const RowPlace& place : TellingRows(start_.problem().problem, kOtherRows)) {
+      const bool there = std::ranges::any_of(some, [&](const RowPlace& other) {
+        return place.b == other.b && place.h == other.h && place.i == other.i;
+      });
+      if (!there) rows.push_back(place);
+    }
+    all_ = SampleOf(capture_, start_, rows);
+  }
+
+  std::vector<Finding> ByIntervals() {
+    if (wrong_rows_.empty()) return {};
+    for (const MistakenAttention& kernel : exact::AttentionMistakes(start_.attention(), true)) {
+      TryOne(Of(kernel));
+    }
+    TryCaptureMistakes();
+    TryRotations();
+    TryStarts();
+    TryWindows();
+    for (const int64_t block_keys : {64, 128, 32, 16}) TryBlocks(block_keys);
+    TryHeads();
+    return findings_;
+  }
+
+  // Where averages are wrong: how much of the bias is gone, seen from a mistaken kernel's centre.
+  std::vector<Finding> ByBias(const std::vector<BiasFinding>& biases) const {
+    const Sample sample =
+        SampleOf(capture_, start_, SpreadRows(start_.problem().problem, kBiasRows));
+    Hypothesis right = Of({});
+    right.kernel.attention = start_.attention();
+    const Bias of_right = Try(capture_, right, sample, start_.options()).bias;
+    std::vector<Finding> findings;
+    for (const MistakenAttention& kernel : exact::AttentionMistakes(start_.attention(), true)) {
+      if (!FindMistake(kernel.id)->rounding) continue;
+      const Explained explained = Try(capture_, Of(kernel), sample, start_.options());
+      double least = 1;
+      for (const BiasFinding& finding : biases) {
+        if (!finding.fails) continue;
+        const double was = of_right.Estimate(finding.witness, finding.head).bias;
+        const double is = explained.bias.Estimate(finding.witness, finding.head).bias;
+        least = std::min(least, 1 - std::fabs(is / was));
+      }
+      findings.push_back({kernel.id, kernel.where, std::max(0.0, least), explained.misfit});
+    }
+    return findings;
+  }
+
+ private:
+  Hypothesis Of(const MistakenAttention& kernel) const {
+    return {kernel.id, kernel.where, kernel, contract_};
+  }
+
+  void TryOne(Hypothesis hypothesis) {
+    // Rounded weights are within the freedom that contracts of 16-bit inputs leave.
+    if (hypothesis.kernel.weights) {
+      const Contract& rounds = DefaultContract(hypothesis.kernel.weights->dtype);
+      hypothesis.contract.weight_rounding =
+          std::max(contract_.weight_rounding, rounds.weight_rounding);
+      hypothesis.contract.weight_absolute =
+          std::max(contract_.weight_absolute, rounds.weight_absolute);
+    }
+    if (Try(capture_, hypothesis, first_, start_.options()).Share() < kFirstShare) return;
+    const Explained explained = Try(capture_, hypothesis, all_, start_.options());
+    findings_.push_back({hypothesis.id, hypothesis.where, explained.Share(), explained.misfit});
+  }
+
+  void TryCaptureMistakes() {
+    MistakenAttention right;
+    right.attention = start_.attention();
+    if (capture_.lse) {
+      for (const LseBase base : {LseBase::kE, LseBase::k2}) {
+        for (const bool scaled : {true, false}) {
+          const LseSpec& own = capture_.lse_spec;
+          if (base == own.base && scaled == own.scaled) continue;
+          Hypothesis stated = Of(right);
+          stated.id = base == own.base ? "lse-unscaled" : "lse-base";
+          stated.where = fmt::format("base {}, {}", base == LseBase::kE ? "e" : "2",
+                                     scaled ? "scaled" : "not scaled");
+          stated.lse_spec = LseSpec{base, scaled, own.empty};
+          TryOne(stated);
+        }
+      }
+    }
+    const AttentionProblem& p = start_.problem().problem;
+    const DType dtype = start_.problem().o_dtype;
+    if (capture_.o && dtype != DType::kF32) {
+      auto other = std::make_shared<IntervalProblem>(start_.problem());
+      other->o_dtype = dtype == DType::kBF16 ? DType::kF16 : DType::kBF16;
+      Hypothesis misread = Of(right);
+      misread.id = "dtype-misread";
+      misread.where = fmt::format("o is {}", DTypeName(other->o_dtype));
+      misread.other_16_bits = true;
+      misread.kernel.attention = std::move(other);
+      TryOne(misread);
+    }
+    const auto [B, Sq, Skv, Hq, Hkv, D] = p.shape;
+    if (p.mask.spec.rule != MaskRule::kFull || capture_.problem.rope || Sq % Skv != 0 ||
+        capture_.layout == Layout::kTHD || (capture_.lse && Sq != Hq)) {
+      return;
+    }
+    auto exchanged = std::make_shared<IntervalProblem>(start_.problem());
+    AttentionProblem& q = exchanged->problem;
+    q.shape = {B, Hq, Hkv, Sq, Skv, D};
+    q.mask.Sq = Hq;
+    q.mask.Skv = Hkv;
+    for (TensorView* view : {&q.q, &q.k, &q.v}) {
+      std::swap(view->shape[1], view->shape[2]);
+      std::swap(view->stride[1], view->stride[2]);
+    }
+    Hypothesis misread = Of(right);
+    misread.id = "layout-misread";
+    misread.where = capture_.layout == Layout::kBSHD ? "they are bhsd" : "they are bshd";
+    misread.kernel.attention = std::move(exchanged);
+    misread.kernel.misread = exact::Misread::kExchanged;
+    TryOne(misread);
+  }
+
+  // The freedom of libm is as large in a mistaken rotation as in the right one.
+  void TryRotations() {
+    if (!capture_.problem.rope || (capture_.q_rope && capture_.k_rope)) return;
+    for (const RopeMistake& mistake : RopeMistakes(capture_.problem)) {
+      auto rotation = std::make_shared<const MistakenRotation>(
+          Rotate(capture_.problem, mistake, start_.options()));
+      auto understood = std::make_shared<IntervalProblem>(start_.problem());
+      if (!capture_.q_rope) understood->problem.q = rotation->q.view;
+      if (!capture_.k_rope) understood->problem.k = rotation->k.view;
+      MistakenAttention kernel;
+      kernel.id = mistake.id;
+      kernel.where = mistake.where;
+      kernel.attention = std::move(understood);
+      Hypothesis hypothesis = Of(kernel);
+      hypothesis.rotation = std::move(rotation);
+      TryOne(std::move(hypothesis));
+    }
+  }
+
+  // A start that moved makes the token beside it wrong.
+  void TryStarts() {
+    const Mask& mask = start_.problem().problem.mask;
+    std::set<std::pair<int64_t, int64_t>> wrong;
+    for (const RowPlace& row : wrong_rows_) wrong.insert({row.b, row.i + mask.Offset()});
+    for (int64_t b = 0; b < mask.B; ++b) {
+      for (const int64_t start : exact::DocumentStarts(mask, b)) {
+        for (const int64_t by : {-1, 1}) {
+          if (wrong.count({b, by > 0 ? start : start - 1}) == 0) continue;
+          const auto moved = exact::WithStartMoved(start_.attention(), by, b, start);
+          if (moved) TryOne(Of(*moved));
+        }
+      }
+    }
+  }
+
+  // A window shows from the first query that it hides a key from.
+  void TryWindows() {
+    const Mask& mask = start_.problem().problem.mask;
+    if (wrong_rows_.empty()) return;
+    std::set<int64_t> windows;
+    if (!mask.spec.window_keys) {
+      int64_t first = wrong_rows_.front().i;
+      for (const RowPlace& row : wrong_rows_) first = std::min(first, row.i);
+      first += mask.Offset();
+      for (const int64_t keys : {first - 1, first, first + 1}) windows.insert(keys);
+      for (int64_t keys = 16; keys < mask.Skv; keys *= 2) {
+        for (const int64_t by : {-1, 0, 1}) windows.insert(keys + by);
+      }
+    } else {
+      for (const int64_t by : {-2, 2}) windows.insert(*mask.spec.window_keys + by);
+    }
+    for (const int64_t keys : windows) {
+      if (keys >= 1 && keys < mask.Skv) TryOne(Of(exact::WithWindow(start_.attention(), keys)));
+    }
+  }
+
+  void TryBlocks(int64_t block_keys) {
+    if (!capture_.o || start_.problem().problem.shape.Skv <= block_keys || HasCause()) return;
+    for (const MistakenAttention& kernel :
+         LikeliestBlocks(start_.attention(), capture_.o, first_.rows, block_keys)) {
+      TryOne(Of(kernel));
+    }
+  }
+
+  // Which key head each query head may have read, and whose answer may stand at each.
+  void TryHeads() {
+    const AttentionShape& shape = start_.problem().problem.shape;
+    if (HasCause() || !capture_.o || shape.Hq == 1 || shape.Hq > 64) return;
+    MistakenAttention mapped;
+    mapped.id = "heads-mapped";
+    mapped.attention = start_.attention();
+    MistakenAttention permuted = mapped;
+    permuted.id = "heads-permuted";
+    for (int64_t h = 0; h < shape.Hq; ++h) {
+      mapped.key_heads.push_back(shape.KeyHead(h));
+      permuted.answer_heads.push_back(h);
+    }
+    Choose(shape.Hkv, mapped, mapped.key_heads);
+    Choose(shape.Hq, permuted, permuted.answer_heads);
+    mapped.where = fmt::format("query heads read key heads {}", fmt::join(mapped.key_heads, ", "));
+    permuted.where =
+        fmt::format("heads hold the answers of {}", fmt::join(permuted.answer_heads, ", "));
+    if (shape.Hkv > 1) TryOne(Of(mapped));
+    TryOne(Of(permuted));
+  }
+
+  // Sets heads[h], a part of `kernel`, to the one of `n` that explains a wrong row of head h best.
+  void Choose(int64_t n, MistakenAttention& kernel, std::vector<int64_t>& heads) const {
+    for (size_t h = 0; h < heads.size(); ++h) {
+      std::vector<RowPlace> rows;
+      for (const RowPlace& row : wrong_rows_) {
+        if (row.h == static_cast<int64_t>(h)) rows.push_back(row);
+      }
+      if (rows.empty()) continue;
+      const Sample sample = SampleOf(capture_, start_, {rows.back()});
+      double best = 0;
+      int64_t chosen = heads[h];
+      for (int64_t other = 0; other < n; ++other) {
+        heads[h] = other;
+        const double share = Try(capture_, Of(kernel), sample, start_.options()).Share();
+        if (share > best) {
+          best = share;
+          chosen = other;
+        }
+      }
+      heads[h] = chosen;
+    }
+  }
+
+  bool HasCause() const {
+    return std::ranges::any_of(
+        findings_, [](const Finding& finding) { return finding.explains >= kExplains; });
+  }
+
+  const Capture& capture_;
+  const Contract& contract_;
+  const AttentionStart start_;
+  const std::vector<RowPlace> wrong_rows_;
+  Sample first_, all_;
+  std::vector<Finding> findings_;
+};
+
+Cause CauseOf(const std::string& id, const std::string& where, double explains) {
+  const Mistake& mistake = *FindMistake(id);
+  std::string says(mistake.says);
+  if (!where.empty()) says += ": " + where;
+  return {id, explains, says, std::string(mistake.fix)};
+}
+
+bool Explains(const Finding& finding) { return finding.explains >= kExplains; }
+
+// Of roundings that explain the answer the one that fits best: what they move is so little that
+// each explains what another did.
+void KeepBestRounding(std::vector<Finding>& findings) {
+  const auto rounding = [](const Finding& finding) {
+    return Explains(finding) && FindMistake(finding.id)->rounding;
+  };
+  double least = std::numeric_limits<double>::infinity();
+  for (const Finding& finding : findings) {
+    if (rounding(finding)) least = std::min(least, finding.misfit);
+  }
+  const auto worse = [&](const Finding& finding) {
+    return rounding(finding) && finding.misfit > least;
+  };
+  findings.erase(std::remove_if(findings.begin(), findings.end(), worse), findings.end());
+}
+
+// Best first, those of a percent by the table's order; each id once.
+std::vector<Cause> Ranked(std::vector<Finding> findings) {
+  KeepBestRounding(findings);
+  const auto percent = [](const Finding& finding) { return std::floor(finding.explains * 100); };
+  std::stable_sort(findings.begin(), findings.end(), [&](const Finding& x, const Finding& y) {
+    if (percent(x) != percent(y)) return percent(x) > percent(y);
+    return MistakeRank(x.id) < MistakeRank(y.id);
+  });
+  std::vector<Cause> causes;
+  std::set<std::string> told;
+  for (const Finding& finding : findings) {
+    if (causes.size() == kMostCauses || finding.explains <= kFirstShare) break;
+    if (told.insert(finding.id).second)
+      causes.push_back(CauseOf(finding.id, finding.where, finding.explains));
+  }
+  return causes;
+}
+
+// What of the wrong elements of o and lse is plainly nothing that a kernel computes.
+struct Plain {
+  int64_t wrong = 0, not_finite = 0, zero = 0, elements = 0;
+  bool isolated = true;    // not finite: whole rows nowhere
+  bool loud = true;        // every row with such elements has a score whose exp overflows
+  bool unseen_bad = true;  // every row with such elements leaves out a key that is not finite
+  bool empty_lse = true;   // only LSE of rows that see nothing is wrong
+};
+
+constexpr double kExpOverflows = 88.7;  // f32
+
+bool HasBadKey(const AttentionProblem& p, const RowPlace& at) {
+  const int64_t key_head = p.shape.KeyHead(at.h);
+  for (int64_t j = 0; j < p.shape.Skv; ++j) {
+    if (p.mask.Visible(at.b, at.i, j)) continue;
+    for (int64_t d = 0; d < p.shape.D; ++d) {
+      if (!std::isfinite(p.k.At(at.b, j, key_head, d)) ||
+          !std::isfinite(p.v.At(at.b, j, key_head, d)))
+        return true;
+    }
+  }
+  return false;
+}
+
+double LargestScore(const AttentionProblem& p, const RowPlace& at) {
+  double most = 0;
+  for (int64_t j = 0; j < p.shape.Skv; ++j) {
+    if (!p.mask.Visible(at.b, at.i, j)) continue;
+    double s = 0;
+    for (int64_t d = 0; d < p.shape.D; ++d) {
+      s += static_cast<double>(p.q.At(at.b, at.i, at.h, d)) *
+           p.k.At(at.b, j, p.shape.KeyHead(at.h), d);
+    }
+    most = std::max(most, s * p.softmax_scale);
+  }
+  return most;
+}
+
+Plain LookAt(const Capture& capture, const AttentionStart& start, const Verdict& verdict) {
+  Plain plain;
+  const std::vector<RowPlace> rows = Evenly(WrongRows(verdict), kWrongRows);
+  const std::vector<IntervalBlock> want = start.Intervals(rows);
+  const AttentionProblem& p = start.problem().problem;
+  for (size_t n = 0; n < rows.size(); ++n) {
+    const RowPlace& at = rows[n];
+    int64_t bad = 0, judged = 0;
+    const auto look = [&](const Interval& interval, float got) {
+      ++judged;
+      plain.zero += got == 0;
+      const bool wrong = !Admits(interval, got);
+      plain.wrong += wrong;
+      if (wrong && !std::isfinite(got)) ++bad;
+      return wrong;
+    };
+    for (int64_t d = 0; capture.o && d < p.shape.D; ++d) {
+      if (look(want[n].o[d], capture.o.At(at.b, at.i, at.h, d))) plain.empty_lse = false;
+    }
+    if (capture.lse) {
+      const bool empty = std::isinf(want[n].lse[0].want);
+      const float got =
+          NaturalLse(capture.lse_spec, capture.lse.At(at.b, at.h, at.i), p.softmax_scale, empty);
+      if (look(want[n].lse[0], got) && !empty) plain.empty_lse = false;
+    }
+    plain.elements += judged;
+    plain.not_finite += bad;
+    if (bad == 0) continue;
+    plain.isolated &= 2 * bad < judged;
+    plain.loud &= LargestScore(p, at) > kExpOverflows;
+    plain.unseen_bad &= HasBadKey(p, at);
+  }
+  return plain;
+}
+
+// Zeros, NaN and Inf, and rows that see nothing; nullopt where the wrong elements are numbers.
+std::vector<Cause> PlainCauses(const Plain& plain) {
+  if (plain.wrong == 0) return {};
+  const auto share = [&](int64_t part, int64_t all) {
+    return static_cast<double>(part) / static_cast<double>(all);
+  };
+  if (plain.empty_lse) return {CauseOf("lse-empty", "", 1)};
+  if (plain.zero == plain.elements) return {CauseOf("zeros", "", 1)};
+  if (2 * plain.not_finite < plain.wrong) return {};
+  const char* why = plain.loud ? "in rows with a score above 88, whose exp overflows f32: "
+                                 "softmax without subtraction of the maximum"
+                    : plain.unseen_bad
+                        ? "in rows whose masked keys are not finite: 0 x Inf, or NaN, of a key "
+                          "that must not be read"
+                    : plain.isolated ? "in single elements: memory that was never written, or a "
+                                       "race"
+                                     : "in whole rows: 0/0 of a row that sees no key in a tile, or "
+                                       "memory that was never written";
+  Cause cause = CauseOf("not-finite", why, share(plain.not_finite, plain.wrong));
+  if (plain.unseen_bad && !plain.loud)
+    cause.fix = "select masked scores and values away (torch.where) instead of multiplying by 0";
+  return {cause};
+}
+
+Cause Unknown(const Verdict& verdict) {
+  const std::string stage(verdict.FirstOut());
+  std::string where = fmt::format("the first stage out is {}", stage);
+  for (const std::string& place : verdict.signatures) where += "; " + place;
+  const OutputVerdict* output = Find(verdict, stage);
+  if (output != nullptr && verdict.signatures.empty() && !output->census.worst.empty()) {
+    const auto [b, s, h, d] = output->census.worst[0].index;
+    where += fmt::format("; its worst element is of batch {}, token {}, head {}", b, s, h);
+    if (d >= 0) where += fmt::format(", dimension {}", d);
+  }
+  return CauseOf("unknown", where, 0);
+}
+
+std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contract,
+                                 const Verdict& verdict, const simd::EngineOptions& options) {
+  const OutputVerdict* o = Find(verdict, "o");
+  const std::vector<Cause> plain =
+      PlainCauses(LookAt(capture, AttentionStart(capture, contract, options), verdict));
+  if (!plain.empty()) return plain;
+  ForwardDiagnosis diagnosis(capture, contract, verdict, options);
+  std::vector<Finding> findings;
+  if (o != nullptr && o->Biased() &&
+      static_cast<double>(o->census.outside) <
+          kFewWrong * static_cast<double>(o->census.elements())) {
+    findings = diagnosis.ByBias(o->biases);
+    if (std::any_of(findings.begin(), findings.end(), Explains)) return Ranked(findings);
+  }
+  for (const Finding& finding : diagnosis.ByIntervals()) findings.push_back(finding);
+  return Ranked(findings);
+}
+
+}  // namespace
+
+std::vector<Cause> Diagnose(const Capture& capture, const Contract& contract,
+                            const Verdict& verdict, const simd::EngineOptions& options) {
+  simd::EngineOptions quiet = options;
+  quiet.progress = nullptr;
+  const std::string_view stage = verdict.FirstOut();
+  std::vector<Cause> causes;
+  if (stage == "q_rope" || stage == "k_rope") {
+    causes = Ranked(ExplainRotation(capture, contract, verdict, quiet));
+  } else if (stage == "o" || stage == "lse") {
+    causes = ForwardCauses(capture, contract, verdict, quiet);
+  }
+  if (causes.empty() || causes.front().explains < kExplains)
+    causes.insert(causes.begin(), Unknown(verdict));
+  return causes;
+}
+
+}  // namespace bitanchor::tools
