@@ -92,6 +92,35 @@ def explain_mutants(explained: Explained, folder: Path) -> None:
             explained.failures.append(f"{name} was asked about {met.get(name, 0)} times")
 
 
+def explain_blocks(explained: Explained, folder: Path) -> None:
+    """Blocks that are not the middle one, which is tried without a search, and of other sizes."""
+    from break_capture import break_capture
+    from capture_file import Capture
+
+    right = answered(explained.executable, folder, make_problem(PROBLEMS[("bf16", "all")]))
+    for block, name in enumerate(("block-skipped", "block-repeated", "key-block-wrong")):
+        broken = break_capture(right, name, block=block)[0]
+        cause = explained.ask(f"{name}, block {block}", broken, IDS.get(name, name))
+        where = f"keys {64 * block}..{64 * block + 63}"
+        if where not in cause["says"]:
+            explained.failures.append(f"{name}: want {where}, got {cause['says']}")
+
+    # K and V of keys 96..127 are those of 64..95, as a kernel with tiles of 32 keys would load them.
+    rotated = {"q": right.tensors["q_rope"], "k": right.tensors["k_rope"], "v": right.tensors["v"]}
+    ids = right.tensors["document_ids"]
+    metadata = {name: value for name, value in right.metadata.items() if name != "rope"}
+    understood = dict(rotated)
+    for name in ("k", "v"):
+        understood[name] = rotated[name].copy()
+        understood[name][:, 96:128] = rotated[name][:, 64:96]
+    wrong = answered(explained.executable, folder,
+                     Capture({**understood, "document_ids": ids}, metadata))
+    cause = explained.ask("a wrong tile of 32 keys", Capture({**wrong.tensors, **rotated}, metadata),
+                          "key-block-wrong")
+    if "keys 96..127" not in cause["says"]:
+        explained.failures.append(f"a wrong tile of 32 keys: got {cause['says']}")
+
+
 def explain_asking(explained: Explained, folder: Path) -> None:
     """A right kernel's answer in a capture that misstates it, and rows that see nothing."""
     import numpy as np
@@ -229,6 +258,7 @@ def main() -> int:
         folder = Path(name)
         explained = Explained(args.bitanchor, folder)
         explain_committed(explained)
+        explain_blocks(explained, folder)
         explain_asking(explained, folder)
         explain_roundings(explained, folder)
         explain_mutants(explained, folder)
