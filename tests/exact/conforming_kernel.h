@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <utility>
@@ -99,7 +100,11 @@ class ConformingKernel {
       if (!contract_.normalise_first) AddTile(tiles[t], tile_weights, depth, value, acc);
     }
     float l = sums[0];
-    for (size_t k = 1; k < sums.size(); ++k) l = Op(double{l} + sums[k]);
+    if (n > 1 && static_cast<int64_t>(sums.size()) == n) {  // no order is shallow enough
+      l = Op(std::accumulate(sums.begin(), sums.end(), 0.0));
+    } else {
+      for (size_t k = 1; k < sums.size(); ++k) l = Op(double{l} + sums[k]);
+    }
     if (contract_.normalise_first) {
       at = 0;
       for (const auto& tile : tiles) {

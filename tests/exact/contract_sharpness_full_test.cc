@@ -43,22 +43,46 @@ int64_t Outside(const Contract& judge, const Contract& kernel_contract, const Ow
   return outside;
 }
 
-// A unit takes subnormal factors for as large as 2^-14: V, or Q and K, far below.
+// A unit takes subnormal factors for as large as 2^-14: V, or Q and K, far below. Of one sign, so
+// that truncations add up.
 TEST(MatrixUnitTerm, SubnormalFactors) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    OwnedProblem owned = MakeProblem({1, 4, 40, 1, 1, 24}, DType::kF16, {}, Values::kNormal, seed);
+    const Values values = seed % 2 == 0 ? Values::kNormal : Values::kPositive;
+    OwnedProblem owned = MakeProblem({1, 4, 40, 1, 1, 24}, DType::kF16, {}, values, seed);
     owned.problem.mask.spec.causal = false;
     if (seed % 2 == 0) {
       ScaleBy(owned, owned.v, 0x1p-19f);
     } else {
-      ScaleBy(owned, owned.q, 0x1p-19f);
+      ScaleBy(owned, owned.q, 0x1p-21f);
       ScaleBy(owned, owned.k, 0x1p12f);
-      owned.problem.softmax_scale *= 0x1p7f;
+      owned.problem.softmax_scale *= 0x1p8f;
     }
     Contract contract = Named("tensor-core-f16");
     if (seed % 4 >= 2) contract.unit.fraction_bits = 14;
     EXPECT_EQ(Outside(contract, contract, owned, seed), 0) << seed;
   }
+}
+
+// Every term of a group may be truncated, the accumulator as well: the bound of one group is
+// reached to a few percent.
+TEST(MatrixUnitTerm, AGroupThatLosesAllItMay) {
+  Contract contract;
+  contract.unit = {4, 12};
+  // Some product of two bf16 numbers next to 1 ends in ones below 2^-12; the others lie there.
+  double worst = 0;
+  for (int a = 128; a < 256; ++a) {
+    for (int b = 128; b < 256; ++b) {
+      const float big_a = static_cast<float>(a) / 128, big_b = static_cast<float>(b) / 128;
+      const float lost = std::ldexp(255.0f / 256, -12);
+      const std::vector<testing::Factors> group = {{big_a, big_b}, {lost, 1}, {lost, 1}, {lost, 1}};
+      const float got = testing::DotAdd(contract.unit, -126, lost, group);
+      const double want = double{big_a} * big_b + 4 * double{lost};
+      const double error = std::fabs(got - want) / want;
+      EXPECT_LE(error, contract.UnitError(4, 1));
+      worst = std::max(worst, error / contract.UnitError(4, 1));
+    }
+  }
+  EXPECT_GT(worst, 0.9);
 }
 
 // One accumulator through all keys loses up to an ulp per step, always toward zero: beyond what
@@ -104,6 +128,7 @@ TEST(SkippedRescaling, OverflowIsUndetermined) {
 TEST(SkippedRescaling, LogSumExpFromAStaleReference) {
   Contract contract = Named("flash-f32");
   contract.stale_log2 = 60;
+  contract.log_error = 0x1p-24;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     OwnedProblem owned = MakeProblem({1, 1, 128, 1, 1, 1}, DType::kF32, {}, Values::kNormal, seed);
     owned.problem.mask.spec.corner = Corner::kBottomRight;
@@ -127,6 +152,31 @@ TEST(RoundedScores, OverflowIsUndetermined) {
   EXPECT_GT(want.o[0].low, want.o[0].high);
   EXPECT_LE(IntervalsOf(owned.problem, 0, Named("tensor-core-f16"), DType::kF16).o[0].low,
             INFINITY);
+}
+
+// Scores of 2^-22 times 2^18: what a rounding to a subnormal f16 loses is all there is.
+TEST(RoundedScores, SubnormalScores) {
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    OwnedProblem owned = MakeProblem({1, 4, 40, 1, 1, 4}, DType::kF16, {}, Values::kNormal, seed);
+    owned.problem.mask.spec.causal = false;
+    ScaleBy(owned, owned.q, 0x1p-12f);
+    ScaleBy(owned, owned.k, 0x1p-10f);
+    owned.problem.softmax_scale = 0x1p18f;
+    EXPECT_EQ(Outside(Named("eager-f16"), Named("eager-f16"), owned, seed), 0) << seed;
+  }
+}
+
+// P = 1/n is subnormal in f16, and all weights are rounded alike.
+TEST(NormalisedFirst, SubnormalProbabilities) {
+  Contract contract = Named("eager-f16");
+  contract.unit = {};
+  contract.depth_keys = contract.row_sum_keys = 64;
+  for (int64_t n = 60000; n < 120000; n += 9000) {
+    OwnedProblem owned = MakeProblem({1, 1, n, 1, 1, 1}, DType::kF16, {}, Values::kPositive, 1);
+    owned.problem.mask.spec.corner = Corner::kBottomRight;
+    ScaleBy(owned, owned.q, 0);
+    EXPECT_EQ(Outside(contract, contract, owned, static_cast<uint64_t>(n)), 0) << n;
+  }
 }
 
 class Faults : public ::testing::TestWithParam<const char*> {

@@ -38,5 +38,22 @@ TEST(RandomContracts, ConformingKernelsAreInside) {
                                                 static_cast<double>(tally.elements)));
 }
 
+// Scores next to 0 and many keys: what is left is how deep sums are, and how P is rounded.
+TEST(RandomContracts, DeepSumsOfEqualWeights) {
+  Tally tally;
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    const Contract contract = testing::RandomContract(seed);
+    MaskSpec mask;
+    mask.corner = Corner::kBottomRight;
+    OwnedProblem owned = testing::MakeProblem({1, 2, 160, 1, 1, 3}, contract.dtype, mask,
+                                              testing::Values::kPositive, seed);
+    owned.problem.softmax_scale *= 1e-4f;
+    testing::Judge(owned.problem, contract, seed, DType::kF32, tally);
+  }
+  EXPECT_EQ(tally.outside, 0);
+  EXPECT_GT(tally.worst_share, 0.5);
+  EXPECT_GT(tally.worst_lse_share, 0.5);
+}
+
 }  // namespace
 }  // namespace bitanchor
