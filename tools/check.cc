@@ -7,9 +7,11 @@
 #include "lib/file/capture.h"
 #include "lib/file/markup.h"
 #include "lib/file/report_text.h"
+#include "lib/recipe/mistake.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
 #include "tools/compute.h"
+#include "tools/diagnose.h"
 #include "tools/judge.h"
 #include "tools/judge_rules.h"
 #include "tools/report_options.h"
@@ -82,10 +84,20 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   PrintRules(verdict.rules);
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
   for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
+  if (!verdict.causes.empty()) PrintCause(verdict.causes.front());
   PrintFrequencies(verdict.inverse_frequencies);
   if (!verdict.would_miss.empty()) fmt::print("\n{}\n", WouldMissText(verdict.would_miss));
   if (!verdict.not_judged.empty())
     fmt::print("\nnot judged: {}\n", fmt::join(verdict.not_judged, "; "));
+}
+
+// Tensors that are not what the capture calls them are no kernel's fault: a verdict in numbers
+// would only mislead.
+void RefuseMistakenCapture(const std::string& path, const Cause& cause) {
+  constexpr double kSurely = 0.99;
+  if (FindMistake(cause.id)->of_capture && cause.explains >= kSurely)
+    throw InputError(path, "a capture where " + cause.says,
+                     "it mended (read so, the answer is right): " + cause.fix);
 }
 
 int Check(CheckOptions& options) {
@@ -111,6 +123,10 @@ int Check(CheckOptions& options) {
   } else if (options.recipe.empty()) {
     const Contract contract = ContractOption(options.contract, capture.problem.dtype);
     verdict = JudgeByContract(capture, contract, options.sample, engine);
+    if (verdict.Result() == Outcome::kFail) {
+      verdict.causes = Diagnose(capture, contract, verdict, engine);
+      RefuseMistakenCapture(options.capture, verdict.causes.front());
+    }
     verdict.would_miss = WouldMissByContract(capture, contract, engine);
   } else {
     verdict = JudgeByReplay(capture, RecipeOption(options.recipe), engine);

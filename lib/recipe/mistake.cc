@@ -13,12 +13,14 @@ constexpr Mistake kMistakes[] = {
 
     {"layout-misread", "the tensors lie in another layout than the capture says",
      "set \"layout\" in the capture's metadata: torch SDPA and FlexAttention use bhsd, flash-attn "
-     "uses bshd"},
+     "uses bshd",
+     false, true},
     {"dtype-misread", "o holds the bits of another 16-bit type than it is labelled with",
      "label o with the type that the kernel stores: torch.bfloat16 and torch.float16 have the same "
-     "size, view() does not convert"},
+     "size, view() does not convert",
+     false, true},
     {"queries-keys-swapped", "the capture's q and k are exchanged",
-     "swap the tensors q and k in the capture, or in the kernel's argument list"},
+     "swap the tensors q and k in the capture, or in the kernel's argument list", false, true},
     {"keys-values-swapped", "keys are used as values and values as keys",
      "swap k and v in the call: scaled_dot_product_attention(q, k, v), flash_attn_func(q, k, v)"},
     {"lse-base", "LSE in another base than the capture says",

@@ -16,6 +16,9 @@ struct Mistake {
   std::string_view fix;   // in the words of the frameworks that users call
   // It moves answers by roundings alone, so that right intervals admit nearly all of them.
   bool rounding = false;
+  // Whoever made the capture named or ordered its tensors otherwise than they are; the kernel may
+  // be right.
+  bool of_capture = false;
 };
 
 // Simpler ones first: of two that explain an answer equally well, the one that stands first is

@@ -68,6 +68,17 @@ class Explained:
         return causes[0] if causes else {}
 
 
+    def refused(self, says: str, capture, words: str) -> None:
+        """`check` answers with one line that has these words, not with a verdict."""
+        from capture_file import write_capture
+
+        write_capture(self.path, capture)
+        done = bitanchor(self.executable, "check", str(self.path))
+        self.asked += 1
+        if done.returncode != 2 or done.stderr.count("\n") != 1 or words not in done.stderr:
+            self.failures.append(f"check of {says}: exit {done.returncode}, {done.stderr!r}")
+
+
 def explain_mutants(explained: Explained, folder: Path) -> None:
     from break_capture import MUTANTS, break_capture
     from capture_file import ANSWERS
@@ -141,6 +152,7 @@ def explain_asking(explained: Explained, folder: Path) -> None:
     explained.ask("LSE not scaled", altered(lse=lse / scale), "lse-unscaled")
     swapped = {"q": right.tensors["k"], "k": right.tensors["q"]}
     explained.ask("q and k swapped", altered(**swapped), "queries-keys-swapped")
+    explained.refused("q and k swapped", altered(**swapped), "q and k are exchanged")
     swapped = {"v": right.tensors["k"], "k": right.tensors["v"]}
     explained.ask("k and v swapped", altered(**swapped), "keys-values-swapped")
     o = right.tensors["o"]
@@ -150,6 +162,7 @@ def explain_asking(explained: Explained, folder: Path) -> None:
                   "heads-permuted")
     other = o.astype(np.float32).astype(np.float16).view(o.dtype)
     explained.ask("f16 called bf16", altered(o=other), "dtype-misread")
+    explained.refused("f16 called bf16", altered(o=other), "o is F16")
     ids = right.tensors["document_ids"]
     late = ids.copy()
     late[0, 230] = late[0, 229]
@@ -173,8 +186,9 @@ def explain_asking(explained: Explained, folder: Path) -> None:
     }
     metadata = {"version": 1, "layout": "bhsd", "mask": {"rule": "full", "causal": True}}
     right = answered(explained.executable, folder, Capture(square, metadata))
-    explained.ask("bhsd called bshd", Capture(right.tensors, {**metadata, "layout": "bshd"}),
-                  "layout-misread")
+    misread = Capture(right.tensors, {**metadata, "layout": "bshd"})
+    explained.ask("bhsd called bshd", misread, "layout-misread")
+    explained.refused("bhsd called bshd", misread, "they are bhsd")
 
     # Queries before the first key see nothing.
     tensors = {**square, "q": generator.standard_normal((1, 16, 20, 32), dtype=np.float32)}
