@@ -48,7 +48,7 @@ struct Cause {
 };
 
 struct Verdict {
-  std::string mode, name;  // how it was judged: "contract" or "replay", and which one
+  std::string mode, name;  // how it was judged: "contract", "replay" or "rule", and by which
   std::vector<OutputVerdict> outputs;
   std::vector<std::string>
       not_judged;  // answers that the capture does not hold, or that this mode cannot judge
