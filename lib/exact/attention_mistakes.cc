@@ -98,7 +98,8 @@ void AddScaleMistakes(const RightAttention& right, std::vector<MistakenAttention
 }
 
 void AddHeadMistakes(const RightAttention& right, std::vector<MistakenAttention>& all) {
-  const auto [B, Sq, Skv, Hq, Hkv, D] = right->problem.shape;
+  const AttentionShape& shape = right->problem.shape;
+  const int64_t Sq = shape.Sq, Hq = shape.Hq, Hkv = shape.Hkv;  // clang 14 captures no bindings
   const int64_t group = Hq / Hkv;
   if (Hkv > 1) {
     std::vector<int64_t> heads(Hq);
