@@ -84,7 +84,7 @@ void PrintReport(const Capture& capture, const Verdict& verdict) {
   PrintRules(verdict.rules);
   if (!verdict.FirstOut().empty()) fmt::print("\nfirst stage out: {}\n", verdict.FirstOut());
   for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
-  if (!verdict.causes.empty()) PrintCause(verdict.causes.front());
+  if (!verdict.causes.empty()) fmt::print("cause: {}\n", CauseText(verdict.causes.front()));
   PrintFrequencies(verdict.inverse_frequencies);
   if (!verdict.would_miss.empty()) fmt::print("\n{}\n", WouldMissText(verdict.would_miss));
   if (!verdict.not_judged.empty())

@@ -493,11 +493,4 @@ std::vector<Cause> Diagnose(const Capture& capture, const Contract& contract,
   return causes;
 }
 
-void PrintCause(const Cause& cause) {
-  fmt::print("\ncause: {}\n  {}\n", cause.id, cause.says);
-  if (cause.explains > 0)
-    fmt::print("  explains {:.1f}% of the sampled answer\n", 100 * cause.explains);
-  fmt::print("  fix: {}\n", cause.fix);
-}
-
 }  // namespace bitanchor::tools

@@ -20,9 +20,6 @@ inline constexpr double kExplains = 0.9;
 std::vector<Cause> Diagnose(const Capture& capture, const Contract& contract,
                             const Verdict& verdict, const simd::EngineOptions& options);
 
-// What it is, how much it explains and the fix, on stdout.
-void PrintCause(const Cause& cause);
-
 }  // namespace bitanchor::tools
 
 #endif  // BITANCHOR_TOOLS_DIAGNOSE_H_

@@ -24,7 +24,11 @@ void PrintCauses(const Verdict& verdict) {
     if (output.Failed()) fmt::print("{}: {}\n", output.name, Counts(output));
   fmt::print("first stage out: {}\n", verdict.FirstOut());
   for (const std::string& where : verdict.signatures) fmt::print("where: {}\n", where);
-  PrintCause(verdict.causes.front());
+  const Cause& best = verdict.causes.front();
+  fmt::print("\ncause: {}\n  {}\n", best.id, best.says);
+  if (best.explains > 0)
+    fmt::print("  explains {:.1f}% of the sampled answer\n", 100 * best.explains);
+  fmt::print("  fix: {}\n", best.fix);
   for (size_t n = 1; n < verdict.causes.size(); ++n) {
     const Cause& other = verdict.causes[n];
     fmt::print("{}{}: {} ({:.1f}%)\n", n == 1 ? "\nless likely:\n  " : "  ", other.id, other.says,

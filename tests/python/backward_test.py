@@ -11,13 +11,12 @@ SKIPPED without torch.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from support import bitanchor, finish, skip
+from support import bitanchor, finish, require
 
 GRADIENTS = ("dq", "dk", "dv")
 RECIPES = ("textbook", "textbook-bf16p")
@@ -350,10 +349,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     args = parser.parse_args()
-    packages = ("numpy", "safetensors", "ml_dtypes", "torch")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh --torch installs them")
+    require("numpy", "safetensors", "ml_dtypes", "torch", setup="tools/setup.sh --torch")
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         for seed, case in enumerate(CASES):

@@ -9,13 +9,12 @@ contract. SKIPPED without torch and transformers.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from support import TOOLS, Judged, check, finish, skip
+from support import Judged, TOOLS, check, finish, require
 
 # Real kernels that leave the contract, and where. PyTorch 2.13's half-precision CPU attention uses an exponential that errs
 # by about 9e-5, hundreds of ulp where flash-f16 grants 32: rows made to show one argument of it show that in their LSE.
@@ -34,10 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     args = parser.parse_args()
-    packages = ("numpy", "safetensors", "ml_dtypes", "torch", "transformers")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh --torch installs them")
+    require("numpy", "safetensors", "ml_dtypes", "torch", "transformers", setup="tools/setup.sh --torch")
 
     make = [sys.executable, str(TOOLS / "make_captures.py")]
     listed = subprocess.run([*make, "--list"], capture_output=True, text=True, check=True)

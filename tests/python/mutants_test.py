@@ -11,12 +11,11 @@ wrong key block fail.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import tempfile
 from pathlib import Path
 
-from support import DATA, Judged, answered, check, finish, skip
+from support import DATA, Judged, answered, check, finish, require
 
 from packed import Packed, make_problem  # support put tools/python on the path
 
@@ -155,10 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     args = parser.parse_args()
-    packages = ("numpy", "safetensors", "ml_dtypes")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh installs them")
+    require("numpy", "safetensors", "ml_dtypes")
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
         judge_forward(args.bitanchor, Path(folder), table)

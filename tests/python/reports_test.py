@@ -8,7 +8,6 @@ Judges real captures of tests/data, copies with one mistake, undecidable and hos
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from support import DATA, ROOT, TOOLS, bitanchor, finish, skip
+from support import DATA, ROOT, TOOLS, bitanchor, finish, require
 
 FAILURES: list[str] = []
 SCHEMA = ROOT / "lib" / "file" / "report_schema.json"
@@ -311,10 +310,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     program = parser.parse_args().bitanchor
-    packages = ("jsonschema", "numpy", "safetensors", "ml_dtypes")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh installs them")
+    require("jsonschema", "numpy", "safetensors", "ml_dtypes")
 
     flex, backward = "torch-flex-anchor-bf16", "torch-sdpa-backward-causal-bf16"
     with tempfile.TemporaryDirectory() as name:

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import sys
 import tempfile
 from pathlib import Path
 
 # support makes the modules of tools/python known.
-from support import check, finish, skip
+from support import check, finish, require
 
 from rope_types import LINEAR, LLAMA2, LLAMA3
 
@@ -128,10 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     program = parser.parse_args().bitanchor
-    packages = ("numpy", "safetensors", "ml_dtypes", "torch", "transformers")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh --torch installs them")
+    require("numpy", "safetensors", "ml_dtypes", "torch", "transformers", setup="tools/setup.sh --torch")
     import ml_dtypes
     import numpy as np
     import torch

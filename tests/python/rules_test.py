@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import DATA, Judged, bitanchor, check, finish, skip
+from support import DATA, Judged, bitanchor, check, finish, require
 
 RULES = (
     "torch flash-attn flex flashinfer triton-tutorial cutlass-77 cudnn onednn-sdpa ggml tilelang "
@@ -294,10 +294,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     args = parser.parse_args()
-    packages = ("numpy", "safetensors", "ml_dtypes")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh installs them")
+    require("numpy", "safetensors", "ml_dtypes")
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

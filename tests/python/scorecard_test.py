@@ -10,12 +10,11 @@ numpy gives the bits of `check --recipe`.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 from pathlib import Path
 
-from support import finish, skip
+from support import finish, require
 
 RIGHT = (
     "flash-64",
@@ -55,10 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     args = parser.parse_args()
-    packages = ("numpy", "safetensors", "ml_dtypes")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        skip(f"no {', '.join(missing)} for {sys.executable}; tools/setup.sh installs them")
+    require("numpy", "safetensors", "ml_dtypes")
     from scorecard import CONTRACT, PROBLEMS, RECIPE, REPLAY, Case, Judge, judged, run_cases
 
     cases = [Case(problem, kernel, True) for problem in PROBLEMS for kernel in RIGHT]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -27,6 +28,13 @@ def skip(reason: str) -> NoReturn:
         sys.exit(1)
     print(f"SKIPPED: {reason}")
     sys.exit(SKIPPED)
+
+
+def require(*packages: str, setup: str = "tools/setup.sh") -> None:
+    """Skips the test where this Python lacks one; `setup` installs them."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        skip(f"no {', '.join(missing)} for {sys.executable}; {setup} installs them")
 
 
 def finish(failures: list[str], summary: str) -> int:
