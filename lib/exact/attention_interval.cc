@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lib/exact/rounded_weights.h"
 #include "lib/exact/score_row.h"
 #include "lib/number/elementary.h"
 #include "lib/number/float_environment.h"
@@ -33,13 +34,30 @@ double MeanScore(const ScoreRow& row) {
   return mean;
 }
 
-Interval Lse(const ScoreRow& row, const Contract& contract) {
+// What scores that always round the same way may take from their weighted mean: half of the bound
+// of f32 operations, whose partial sums are half as large in the mean. What the kernel's own
+// rotation did to q and k is none of it: that rounds to nearest.
+double ScoreLoss(const ScoreRow& row, const Contract& contract, int64_t D, double scale) {
+  double size = 0;
+  for (const Key& key : row.keys) {
+    if (key.w > 0) size += key.w / row.l * key.score.magnitude;
+  }
+  return ProductError(contract, D) * size * scale / std::max(1.0, 2 * scale) / 2;
+}
+
+Interval Lse(const ScoreRow& row, const Contract& contract, const RoundedWeights& rounded,
+             int64_t D, double scale) {
   if (!row.useful) return kUndeterminedInterval;
   const LseBound lse = LseOf(row, contract);
   Interval interval =
       RoundedInterval(DType::kF32, lse.want, lse.want - lse.below, lse.want + lse.above);
   interval.size = 1;  // errors of a logarithm are relative ones of what is under it
   interval.scale_slope = static_cast<float>(MeanScore(row));
+  const double loss = contract.LseBiasFloor(static_cast<int64_t>(row.keys.size())) +
+                      ScoreLoss(row, contract, D, scale) + contract.operation * std::fabs(row.m);
+  interval.lost_downward = static_cast<float>(2 * loss);  // loss: in the mean
+  interval.lost_inward = std::copysign(interval.lost_downward, interval.scale_slope);
+  interval.imagined.fill(static_cast<float>(rounded.LseError()));
   return interval;
 }
 
@@ -47,22 +65,25 @@ Interval Lse(const ScoreRow& row, const Contract& contract) {
 struct Column {
   double o = 0, min = kInf, max = -kInf;
   double size = 0, scale_slope = 0;  // as Interval's
+  std::array<float, kImagined> imagined = {};
   bool nan = false, plus_inf = false, minus_inf = false;
 };
 
 class RowOutputs {
  public:
   RowOutputs(const IntervalProblem& p, const Contract& contract, const ScoreRow& row, int64_t b,
-             int64_t key_head)
+             int64_t key_head, const RoundedWeights& rounded)
       : p_(p),
         contract_(contract),
         row_(row),
+        rounded_(rounded),
         terms_(row.terms),
         b_(b),
         key_head_(key_head),
         weight_least_(LeastFactor(contract, contract.dtype)),
         v_least_(LeastFactor(contract, p.problem.dtype)),
-        mean_score_(MeanScore(row)) {
+        mean_score_(MeanScore(row)),
+        loss_(2 * contract.SumBias(static_cast<int64_t>(row.keys.size())) + contract.exp_error) {
     measured_ = ScoresSpread() && FewWeightsLost();
   }
 
@@ -89,9 +110,12 @@ class RowOutputs {
     }
     Interval interval = RoundedInterval(p_.o_dtype, column.o, low, high);
     interval.magnitude = static_cast<float>(column.size);
-    if (measured_) {
+    if (measured_ && !MayFlush(column.size)) {
       interval.size = static_cast<float>(column.size);
       interval.scale_slope = static_cast<float>(column.scale_slope);
+      interval.lost_inward = static_cast<float>(loss_ * column.o);
+      interval.lost_downward = static_cast<float>(loss_ * column.size);
+      interval.imagined = column.imagined;
     }
     return interval;
   }
@@ -101,8 +125,11 @@ class RowOutputs {
 
   Column Centre(int64_t d) const {
     Column c;
+    size_t n = 0;
     for (const Key& key : row_.keys) {
       const double v = V(key, d);
+      const auto& errors = rounded_.Errors(n++);
+      for (size_t r = 0; r < kImagined; ++r) c.imagined[r] += errors[r] * static_cast<float>(v);
       c.nan |= std::isnan(v) || (std::isinf(v) && key.score.t == -kInf);
       c.plus_inf |= v == kInf;
       c.minus_inf |= v == -kInf;
@@ -127,6 +154,11 @@ class RowOutputs {
       if (key.w < 0x1p11 * least) lost += std::min(key.w, least);
     }
     return lost <= kMostLost * RoundingOf(p_.o_dtype).relative * row_.l;
+  }
+
+  // Whether products or the output, if subnormal numbers become zero, are off by what counts.
+  bool MayFlush(double size) const {
+    return row_.ProductAbsolute() > kMostLost * RoundingOf(p_.o_dtype).relative * size * row_.l;
   }
 
   // Whether the scores cover enough ulps of the weights' type for a right rounding of P to average
@@ -180,10 +212,12 @@ class RowOutputs {
   const IntervalProblem& p_;
   const Contract& contract_;
   const ScoreRow& row_;
+  const RoundedWeights& rounded_;
   const RowTerms& terms_;
   int64_t b_, key_head_;
   double weight_least_, v_least_;  // as LeastFactor
   double mean_score_;
+  double loss_;  // relative: at most, of weights and sums that always err the same way
   bool measured_ = false;
 };
 
@@ -207,8 +241,9 @@ void FillRow(const IntervalProblem& p, const Contract& contract, int64_t b, int6
       all(kUndeterminedInterval);
       break;
     case RowKind::kOrdinary:
-      lse = Lse(row, contract);
-      const RowOutputs outputs(p, contract, row, b, p.problem.shape.KeyHead(h));
+      const RoundedWeights rounded(row, contract, p.problem.softmax_scale);
+      lse = Lse(row, contract, rounded, D, p.problem.softmax_scale);
+      const RowOutputs outputs(p, contract, row, b, p.problem.shape.KeyHead(h), rounded);
       for (int64_t d = 0; d < D; ++d) o[d] = outputs.Element(d);
   }
 }

@@ -152,13 +152,7 @@ double Contract::UnitError(double n, double groups) const {
 
 namespace {
 
-// What sums over so many keys may lose, in the mean, by rounding always the same way.
-double SumBias(const Contract& c, double n) {
-  const double L = static_cast<double>(std::max<int64_t>(1, c.unit.products));
-  return (c.operation * std::max(c.Depth(n), c.RowSumDepth(n)) + c.UnitError(n, n / L)) / 2;
-}
-
-// The same of scores by the unit: over 256 dimensions, three quarters of which cancel.
+// What scores lose likewise to the unit: over 256 dimensions, three quarters of which cancel.
 double ScoreBias(const Contract& c) {
   const double L = static_cast<double>(std::max<int64_t>(1, c.unit.products));
   return 4 * c.UnitError(256, 256 / L) / 2;
@@ -166,13 +160,18 @@ double ScoreBias(const Contract& c) {
 
 }  // namespace
 
+double Contract::SumBias(int64_t keys) const {
+  const double n = static_cast<double>(keys);
+  const double L = static_cast<double>(std::max<int64_t>(1, unit.products));
+  return (operation * std::max(Depth(n), RowSumDepth(n)) + UnitError(n, n / L)) / 2;
+}
+
 double Contract::BiasFloor(int64_t visible_keys, double u) const {
-  const double sums = SumBias(*this, static_cast<double>(visible_keys));
-  return std::max({bias_floor, sums / u, ScoreBias(*this) / u, 2 * exp_error / u});
+  return std::max({bias_floor, SumBias(visible_keys) / u, ScoreBias(*this) / u, 2 * exp_error / u});
 }
 
 double Contract::LseBiasFloor(int64_t visible_keys) const {
-  return SumBias(*this, static_cast<double>(visible_keys)) + ScoreBias(*this) + exp_error;
+  return SumBias(visible_keys) + ScoreBias(*this) + exp_error;
 }
 
 std::span<const Contract> Contracts() {

@@ -76,6 +76,8 @@ struct Contract {
   // that truncates too; scores, that unit's over 256 dimensions where three quarters cancel), and
   // an exp that errs to one side, for some of the keys, and so as to move what P is rounded to.
   double BiasFloor(int64_t visible_keys, double u) const;
+  // What sums over so many keys lose, relative, in the mean, by rounding always the same way.
+  double SumBias(int64_t keys) const;
   // Of lse, absolute: what the row sum and scores may lose, and an exp that is off one way.
   double LseBiasFloor(int64_t visible_keys) const;
 };

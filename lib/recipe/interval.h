@@ -2,6 +2,7 @@
 #ifndef BITANCHOR_LIB_RECIPE_INTERVAL_H_
 #define BITANCHOR_LIB_RECIPE_INTERVAL_H_
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -11,6 +12,8 @@
 #include "lib/recipe/contract.h"
 
 namespace bitanchor {
+
+inline constexpr size_t kImagined = 8;
 
 // Admissible answers of one element, ends included, both values of the output's format.
 //   low <= high    those numbers
@@ -25,6 +28,11 @@ struct Interval {
   // softmax_scale, for o sum_j p_j (t_j - mean t)(v_jd - want).
   float size = 0, scale_slope = 0;
   float magnitude = 0;  // of o sum_j p_j |v_jd|, measured or not
+  // What f32 operations that always round toward zero, or always downward, may take from `want`.
+  float lost_inward = 0, lost_downward = 0;
+  // The errors, before the last rounding, of right kernels that round scores and weights to 16 bits
+  // as the contract lets them (lib/exact/rounded_weights.h).
+  std::array<float, kImagined> imagined = {};
 };
 
 inline constexpr Interval kUndeterminedInterval = {std::numeric_limits<double>::quiet_NaN(),

@@ -36,6 +36,7 @@ struct BiasEstimate {
   double sigma = 0;   // signed, in standard errors that know what errors have in common
   double effect = 0;  // |bias| times the root mean square of what it is projected on: of the errors
   int64_t clusters = 0;  // rows that differ in what was wanted
+  double loss = 0;  // the bias, without its sign, that sums have which always round the same way
 };
 
 // Below so many different rows nothing is said about bias.
@@ -58,26 +59,39 @@ class Bias {
   std::vector<int64_t> Heads() const;  // that have rows, ascending
 
  private:
-  // Means over a row of e x, r x and x^2 for each witness x, and of e r and r^2; r is the error of
-  // the right rounding of what was wanted, which a right kernel shares with it as far as its own
-  // errors are small beside it. It is known and no bias: e - beta r is what is looked at, beta
-  // least squares over all rows.
+  // Means over a row of e x, r x and x^2 for each witness x, and of e r, r^2 and e^2; r is the
+  // error of the right rounding of what was wanted, which a right kernel shares with it as far as
+  // its own errors are small beside it. It is known and no bias: e - beta r is what is looked at,
+  // beta least squares over all rows.
   template <typename Number>
   struct Sums {
     std::array<Number, kWitnesses.size()> error = {}, rounding = {}, weight = {};
-    Number error_rounding = 0, rounding_rounding = 0;
+    Number error_rounding = 0, rounding_rounding = 0, error_error = 0;
   };
   struct Row {
     int32_t b, h, s;
     uint32_t alike;  // a digest of what was wanted: rows with the same one err in the same way
     Sums<float> sums;
   };
-  double Beta(const std::vector<Row>& rows) const;
+  // Answers that right kernels might have given, of kImagined that round scores and weights and
+  // then of four whose sums always round inward, outward, down, up: e x, e r and e^2 of each.
+  static constexpr size_t kHypotheses = kImagined + 4;
+  template <typename Number>
+  struct Hypothesis {
+    std::array<Number, kWitnesses.size()> error = {};
+    Number error_rounding = 0, error_error = 0;
+  };
+  template <typename Number>
+  using Hypotheses = std::array<Hypothesis<Number>, kHypotheses>;
+  // Over a head's rows, in fixed point, for their order must not matter.
+  struct Head {
+    std::vector<Sums<int64_t>> columns;  // by dimension
+    Hypotheses<int64_t> hypotheses;      // of means over a row
+  };
 
   DType dtype_;
   std::vector<Row> rows_;
-  // By head, then by dimension, over all rows; in fixed point, for their order must not matter.
-  std::map<int64_t, std::vector<Sums<int64_t>>> columns_;
+  std::map<int64_t, Head> heads_;
 };
 
 // Below what a bias is no fault.

@@ -73,11 +73,106 @@ TEST_P(BiasSoundness, ConformingKernelsAreNotBiased) {
         ++measured;
         EXPECT_FALSE(finding.fails)
             << "seed " << seed << " variant " << variant << " " << Name(finding.witness) << " "
-            << finding.estimate.bias << " u, " << finding.estimate.sigma << " sigma";
+            << finding.estimate.bias << " u, " << finding.estimate.sigma << " sigma, floor "
+            << finding.floor.bias;
       }
     }
   }
   EXPECT_GT(measured, 27 * 8 * 3 / 2);
+}
+
+// Problems whose rows have scores in common, so that the roundings of their weights are common too,
+// or whose outputs fall on ties of the last rounding.
+enum class Structure { kOneQuery, kLattice, kSigns, kFewTokens, kPairs, kFlushed, kLarge };
+
+OwnedProblem Structured(DType dtype, Structure structure, uint64_t seed) {
+  MaskSpec mask;
+  mask.causal = structure != Structure::kPairs && structure != Structure::kLarge;
+  OwnedProblem owned =
+      MakeProblem({1, kS, kS, kHeads, 1, 16}, dtype, mask, Values::kPositive, seed);
+  AttentionProblem& p = owned.problem;
+  const auto put = [&](std::vector<std::byte>& tensor, const TensorView& view, const auto& value) {
+    for (int64_t s = 0; s < kS; ++s) {
+      for (int64_t h = 0; h < view.shape[2]; ++h) {
+        for (int64_t d = 0; d < view.shape[3]; ++d) {
+          StoreRounded(dtype, owned.Element(tensor, view, 0, s, h, d), value(s, h, d));
+        }
+      }
+    }
+  };
+  std::mt19937_64 random(seed);
+  const auto normal = [&] { return Draw(Values::kNormal, random); };
+  const auto draw = [&](int64_t, int64_t, int64_t) { return normal(); };
+  const auto bits = [&](float low) {
+    return [&random, low](int64_t, int64_t, int64_t) { return random() % 2 == 0 ? low : 1.0f; };
+  };
+  // Row s as row at(s) of q; called in ascending order.
+  const auto again = [&](const auto& at) {
+    const OwnedProblem other = MakeProblem(p.shape, dtype, mask, Values::kNormal, seed + 1);
+    std::vector<std::byte> bytes = other.q;
+    TensorView view = other.problem.q;
+    view.data = bytes.data();
+    put(owned.q, p.q, [&](int64_t s, int64_t h, int64_t d) { return view.At(0, at(s), h, d); });
+  };
+  put(owned.k, p.k, draw);
+  switch (structure) {
+    case Structure::kOneQuery:
+      again([](int64_t) { return 0; });
+      break;
+    case Structure::kLattice:
+      put(owned.q, p.q, bits(0));
+      put(owned.k, p.k, bits(0));
+      break;
+    case Structure::kSigns:
+      put(owned.q, p.q, bits(-1));
+      put(owned.k, p.k, bits(-1));
+      break;
+    case Structure::kFewTokens:
+      again([](int64_t s) { return s * 7 % 3; });
+      break;
+    case Structure::kPairs:  // every key twice, weights so sharp that o is the mean of two v
+      put(owned.q, p.q, [&](int64_t, int64_t, int64_t) { return 64 * normal(); });
+      put(owned.k, p.k, [&](int64_t s, int64_t h, int64_t d) {
+        return s < kS / 2 ? normal() : p.k.At(0, s - kS / 2, h, d);
+      });
+      break;
+    case Structure::kFlushed:
+      put(owned.q, p.q, draw);
+      put(owned.v, p.v, [&](int64_t, int64_t, int64_t) { return 1e-38f * normal(); });
+      break;
+    case Structure::kLarge:  // scores in the hundreds, made of terms of one sign
+      put(owned.q, p.q, [&](int64_t, int64_t, int64_t) { return 64 * std::fabs(normal()); });
+      put(owned.k, p.k, [&](int64_t, int64_t, int64_t) { return 1 + 0.25f * std::fabs(normal()); });
+      break;
+  }
+  return owned;
+}
+
+TEST_P(BiasSoundness, NorWhereRowsHaveScoresInCommon) {
+  const Contract& contract = *FindContract(GetParam());
+  for (uint64_t seed = 0; seed < 14; ++seed) {
+    const OwnedProblem owned = Structured(contract.dtype, static_cast<Structure>(seed % 7), seed);
+    const std::vector<IntervalBlock> want = Wanted(owned.problem, contract);
+    for (uint64_t variant = 0; variant < 6; ++variant) {
+      ConformingKernel kernel(contract, 1000 * seed + variant);
+      Bias lse_bias(DType::kF32);
+      float lse = 0;
+      auto findings = BiasOf(owned.problem, contract, want, [&](int64_t h, int64_t i, auto& o) {
+        kernel.Row(owned.problem, 0, h, i, o, lse);
+        lse_bias.AddRow(0, i, h, &lse, &want[h].lse[i], 1);
+      });
+      constexpr Witness kOfLse[] = {Witness::kOffset, Witness::kScale};
+      const double effect = contract.LseBiasFloor(kS) / UnitRoundoff(DType::kF32);
+      const auto of_lse = FindBias(lse_bias, {0, effect}, kOfLse);
+      findings.insert(findings.end(), of_lse.begin(), of_lse.end());
+      for (const BiasFinding& finding : findings) {
+        EXPECT_FALSE(finding.fails)
+            << "seed " << seed << " variant " << variant << " " << Name(finding.witness) << " "
+            << finding.estimate.bias << " u, " << finding.estimate.sigma << " sigma, floor "
+            << finding.floor.bias;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Contracts, BiasSoundness,
