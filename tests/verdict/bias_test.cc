@@ -148,6 +148,25 @@ TEST(Bias, RowsNearlyAlikeAreNotIndependent) {
   EXPECT_EQ(failed, 0);
 }
 
+// Nor where the kernel errs by itself: by an amount of its own in every dimension, in all rows.
+TEST(Bias, ErrorsOfDimensionsAreNotIndependentInRows) {
+  int64_t failed = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    std::vector<Row> rows = Answers(seed, Right);
+    std::mt19937_64 random(seed);
+    std::vector<double> of_dimension(kHeads * kD);
+    for (double& x : of_dimension) x = 0x1p-8 * std::normal_distribution<double>()(random);
+    for (Row& row : rows) {
+      for (int64_t d = 0; d < kD; ++d) {
+        const double off = of_dimension[row.h * kD + d] * row.want[d].size;
+        row.got[d] = static_cast<float>(row.want[d].want + off);
+      }
+    }
+    for (const BiasFinding& finding : FindBias(Sum(rows), {0, 0})) failed += finding.fails;
+  }
+  EXPECT_EQ(failed, 0);
+}
+
 TEST(Bias, FewRowsSayNothing) {
   std::vector<Row> rows =
       Answers(6, [](int64_t, const Interval& want) { return want.want * 0.99; });
