@@ -93,6 +93,8 @@ AnsweredRows AnsweredAt(const MistakenAttention& kernel, const RowPlace& place) 
     o.h = flat % shape.Hq;
   } else if (kernel.misread == Misread::kExchanged) {
     std::swap(o.h, o.i);
+    // [B, Hq, Sq] in both readings; where the sizes differ no LSE can have been captured.
+    if (shape.Sq != shape.Hq) lse = o;
   }
   if (!kernel.answer_heads.empty()) {
     o.h = kernel.answer_heads[o.h];

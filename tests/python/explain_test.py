@@ -189,6 +189,13 @@ def explain_asking(explained: Explained, folder: Path) -> None:
     explained.ask("bhsd called bshd", misread, "layout-misread")
     explained.refused("bhsd called bshd", misread, "they are bhsd")
 
+    # Sizes that another layout would fit as well, and an answer that it does not explain.
+    long = {n: generator.standard_normal((1, 2, 60, 32), dtype=np.float32) for n in ("q", "k", "v")}
+    right = answered(explained.executable, folder, Capture(long, metadata))
+    o = right.tensors["o"][:, :, ::-1].copy()
+    tensors = {n: t for n, t in right.tensors.items() if n != "lse"}
+    explained.ask("o of bhsd backwards", Capture({**tensors, "o": o}, metadata), "unknown")
+
     # Queries before the first key see nothing.
     tensors = {**square, "q": generator.standard_normal((1, 16, 20, 32), dtype=np.float32)}
     metadata["mask"]["corner"] = "bottom-right"
