@@ -10,24 +10,14 @@ AttentionStart::AttentionStart(const Capture& capture, const Contract& contract,
                                const simd::EngineOptions& options)
     : capture_(capture), contract_(contract), options_(options) {
   options_.progress = nullptr;
-  auto start = std::make_shared<IntervalProblem>();
-  start->problem = capture.problem;
-  start->o_dtype = capture.o ? capture.o.dtype : capture.problem.dtype;
-  if (capture.problem.rope) {
-    if (capture.q_rope && capture.k_rope) {
-      rotated_.q.start = capture.q_rope;
-      rotated_.k.start = capture.k_rope;
-    } else {
-      Verdict unused;
-      rotated_ = JudgeRope(capture, contract, options_, unused);
-    }
-    start->problem.q = rotated_.q.start;
-    start->problem.k = rotated_.k.start;
-    start->q_deviation = rotated_.q.deviation.view;
-    start->k_deviation = rotated_.k.deviation.view;
-    start->problem.rope.reset();
+  if (capture.q_rope && capture.k_rope) {
+    rotated_.q.start = capture.q_rope;
+    rotated_.k.start = capture.k_rope;
+  } else if (capture.problem.rope) {
+    Verdict unused;
+    rotated_ = JudgeRope(capture, contract, options_, unused);
   }
-  attention_ = std::move(start);
+  attention_ = std::make_shared<const IntervalProblem>(AttentionOf(capture, rotated_));
 }
 
 std::vector<IntervalBlock> AttentionStart::Intervals(

@@ -156,17 +156,9 @@ OutputVerdict VerdictOfLse(const Contract& contract, int64_t Skv, const Census& 
 Verdict JudgeByContract(const Capture& capture, const Contract& contract,
                         const SampleOptions& sample, const simd::EngineOptions& options) {
   Verdict verdict{"contract", std::string(contract.name), {}, {}};
-  IntervalProblem problem{
-      capture.problem, {}, {}, capture.o ? capture.o.dtype : capture.problem.dtype};
   RotatedInputs rotated;
-  if (capture.problem.rope) {
-    rotated = JudgeRope(capture, contract, options, verdict);
-    problem.problem.q = rotated.q.start;
-    problem.problem.k = rotated.k.start;
-    problem.q_deviation = rotated.q.deviation.view;
-    problem.k_deviation = rotated.k.deviation.view;
-    problem.problem.rope.reset();
-  }
+  if (capture.problem.rope) rotated = JudgeRope(capture, contract, options, verdict);
+  const IntervalProblem problem = AttentionOf(capture, rotated);
   if (capture.o || capture.lse)
     JudgeAttention(capture, contract, problem, sample, options, verdict);
   NoteAbsent(capture, verdict);

@@ -137,4 +137,16 @@ RotatedInputs JudgeRope(const Capture& capture, const Contract& contract,
   return out;
 }
 
+IntervalProblem AttentionOf(const Capture& capture, const RotatedInputs& rotated) {
+  IntervalProblem attention{
+      capture.problem, {}, {}, capture.o ? capture.o.dtype : capture.problem.dtype};
+  if (!capture.problem.rope) return attention;
+  attention.problem.q = rotated.q.start;
+  attention.problem.k = rotated.k.start;
+  attention.q_deviation = rotated.q.deviation.view;
+  attention.k_deviation = rotated.k.deviation.view;
+  attention.problem.rope.reset();
+  return attention;
+}
+
 }  // namespace bitanchor::tools

@@ -4,6 +4,7 @@
 
 #include "lib/file/capture.h"
 #include "lib/recipe/contract.h"
+#include "lib/recipe/interval.h"
 #include "lib/verdict/verdict.h"
 #include "simd/options.h"
 #include "tools/compute.h"
@@ -25,6 +26,10 @@ struct RotatedInputs {
 // frequencies in which the kernel must differ from the recipe.
 RotatedInputs JudgeRope(const Capture& capture, const Contract& contract,
                         const simd::EngineOptions& options, Verdict& verdict);
+
+// What the intervals of attention are made from: with rope, `rotated` stands for q and k. It must
+// outlive the result.
+IntervalProblem AttentionOf(const Capture& capture, const RotatedInputs& rotated);
 
 }  // namespace bitanchor::tools
 

@@ -162,22 +162,11 @@ void Bias::Merge(const Bias& other) {
   rows_.insert(rows_.end(), other.rows_.begin(), other.rows_.end());
   for (const auto& [h, their_head] : other.heads_) {
     Head& our_head = heads_[h];
+    for (size_t k = 0; k < kHypotheses; ++k) our_head.hypotheses[k] += their_head.hypotheses[k];
     const auto& theirs = their_head.columns;
     auto& ours = our_head.columns;
-    for (size_t k = 0; k < kHypotheses; ++k) {
-      for (size_t w = 0; w < kWitnesses.size(); ++w)
-        our_head.hypotheses[k].error[w] += their_head.hypotheses[k].error[w];
-      our_head.hypotheses[k].error_rounding += their_head.hypotheses[k].error_rounding;
-      our_head.hypotheses[k].error_error += their_head.hypotheses[k].error_error;
-    }
     if (ours.size() < theirs.size()) ours.resize(theirs.size());
-    for (size_t d = 0; d < theirs.size(); ++d) {
-      for (size_t w = 0; w < kWitnesses.size(); ++w) {
-        ours[d].error[w] += theirs[d].error[w];
-        ours[d].rounding[w] += theirs[d].rounding[w];
-        ours[d].weight[w] += theirs[d].weight[w];
-      }
-    }
+    for (size_t d = 0; d < theirs.size(); ++d) ours[d] += theirs[d];
   }
 }
 

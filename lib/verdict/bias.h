@@ -20,9 +20,9 @@
 namespace bitanchor {
 
 // What the errors are projected on, per element and in units of m_d:
-//   kOffset  1                    always upward or downward: sums that floor
-//   kGain    want                 always toward zero or away from it: truncated weights, a wrong
-//   sum kScale   d want / d log scale weights too sharp or too flat: a constant of the exponent
+//   kOffset  1                     always upward or downward: sums that floor
+//   kGain    want                  toward zero or away from it: truncated weights, a wrong sum
+//   kScale   d want / d log scale  weights too sharp or too flat: a constant of the exponent
 enum class Witness { kOffset, kGain, kScale };
 inline constexpr std::array<Witness, 3> kWitnesses = {Witness::kOffset, Witness::kGain,
                                                       Witness::kScale};
@@ -67,6 +67,18 @@ class Bias {
   struct Sums {
     std::array<Number, kWitnesses.size()> error = {}, rounding = {}, weight = {};
     Number error_rounding = 0, rounding_rounding = 0, error_error = 0;
+
+    Sums& operator+=(const Sums& other) {
+      for (size_t w = 0; w < kWitnesses.size(); ++w) {
+        error[w] += other.error[w];
+        rounding[w] += other.rounding[w];
+        weight[w] += other.weight[w];
+      }
+      error_rounding += other.error_rounding;
+      rounding_rounding += other.rounding_rounding;
+      error_error += other.error_error;
+      return *this;
+    }
   };
   struct Row {
     int32_t b, h, s;
@@ -80,6 +92,13 @@ class Bias {
   struct Hypothesis {
     std::array<Number, kWitnesses.size()> error = {};
     Number error_rounding = 0, error_error = 0;
+
+    Hypothesis& operator+=(const Hypothesis& other) {
+      for (size_t w = 0; w < kWitnesses.size(); ++w) error[w] += other.error[w];
+      error_rounding += other.error_rounding;
+      error_error += other.error_error;
+      return *this;
+    }
   };
   template <typename Number>
   using Hypotheses = std::array<Hypothesis<Number>, kHypotheses>;
@@ -105,8 +124,8 @@ struct BiasFinding {
   std::optional<int64_t> head;  // none: over all rows
   BiasEstimate estimate;
   BiasFloor floor;
-  bool
-      fails;  // enough rows, sigma at least kBiasSigma either way, bias and effect beyond the floor
+  // Enough rows, sigma at least kBiasSigma either way, bias and effect beyond the floor.
+  bool fails;
 };
 
 // Every witness asked for over all rows, and where that does not fail the heads that do. Empty
