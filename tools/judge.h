@@ -36,7 +36,7 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
 
 // Adds to a verdict what follows from it and from the problem, whatever the way of judging: why
 // this problem cannot tell right from wrong (of RoPE's answers alone, if they are all that was
-// judged), and where the wrong elements are. The two above do so themselves.
+// judged), and where the wrong elements are. Each way of judging does so itself.
 void Conclude(const Capture& capture, Verdict& verdict);
 
 }  // namespace bitanchor::tools

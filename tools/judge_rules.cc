@@ -17,6 +17,7 @@
 #include "simd/parallel.h"
 #include "simd/rope.h"
 #include "tools/compute.h"
+#include "tools/judge.h"
 #include "tools/judge_gradients.h"
 
 namespace bitanchor::tools {
@@ -281,7 +282,9 @@ std::vector<const Rule*> RulesOption(const std::string& names) {
 
 Verdict JudgeByRules(const Capture& capture, const std::vector<const Rule*>& rules,
                      const SampleOptions& sample, const simd::EngineOptions& options) {
-  return RuleJudge(capture, rules, sample, options).Judge();
+  Verdict verdict = RuleJudge(capture, rules, sample, options).Judge();
+  Conclude(capture, verdict);
+  return verdict;
 }
 
 }  // namespace bitanchor::tools

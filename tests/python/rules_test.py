@@ -252,7 +252,7 @@ def judge_gradients(executable: Path, folder: Path, failures: list[str]) -> None
 
 def judge_usage(executable: Path, folder: Path, failures: list[str]) -> None:
     """What is refused, and how little is compared when rows are sampled."""
-    from capture_file import read_capture, write_capture
+    from capture_file import Capture, read_capture, write_capture
 
     capture = DATA / "torch-sdpa-causal-f32.safetensors"
     for arguments in (
@@ -288,6 +288,17 @@ def judge_usage(executable: Path, folder: Path, failures: list[str]) -> None:
     judged = check(executable, path, "--rule", "ggml")
     if judged.verdict != "inconclusive" or judged.status != 1:
         failures.append(f"lse by ggml: {judged.verdict} {judged.status}")
+    # A single document tells nothing, whatever the way of judging.
+    one = folder / "one.safetensors"
+    options = ("--shape", "1,32,2,1,8", "--documents", "32", "--mask", "document")
+    bitanchor(executable, "gen", "-o", one, *options)
+    bitanchor(executable, "run", one, "-o", path)
+    problem, answer = read_capture(one), read_capture(path)
+    write_capture(one, Capture({**problem.tensors, **answer.tensors}, problem.metadata))
+    for how in (("--rule", "cudnn"), ("--contract", "flash-bf16"), ("--recipe", "textbook")):
+        judged = check(executable, one, *how)
+        if judged.verdict != "inconclusive" or not judged.report["inconclusive_because"]:
+            failures.append(f"one document by {how}: {judged.verdict} {judged.stderr}")
 
 
 def main() -> int:
