@@ -7,14 +7,15 @@
 #include <cmath>
 #include <limits>
 #include <set>
-#include <tuple>
+#include <utility>
 
 #include "lib/exact/attention_mistakes.h"
 #include "lib/recipe/mistake.h"
+#include "tools/diagnose_plain.h"
 #include "tools/diagnose_rope.h"
 #include "tools/find_block.h"
+#include "tools/finding.h"
 #include "tools/hypothesis.h"
-#include "tools/judge_rows.h"
 #include "tools/telling_rows.h"
 
 namespace bitanchor::tools {
@@ -30,28 +31,6 @@ constexpr size_t kBiasRows = 512;
 // Of the elements; where fewer are wrong and o is biased, roundings are asked first.
 constexpr double kFewWrong = 0.01;
 constexpr size_t kMostCauses = 4;
-
-const OutputVerdict* Find(const Verdict& verdict, std::string_view name) {
-  for (const OutputVerdict& output : verdict.outputs) {
-    if (output.name == name) return &output;
-  }
-  return nullptr;
-}
-
-// Wrong rows of o and lse, by batch, head and token.
-std::vector<RowPlace> WrongRows(const Verdict& verdict) {
-  std::set<std::tuple<int64_t, int64_t, int64_t>> wrong;
-  for (const char* name : {"o", "lse"}) {
-    const OutputVerdict* output = Find(verdict, name);
-    if (output == nullptr) continue;
-    for (const RowRecord& row : output->census.Rows()) {
-      if (row.wrong > 0) wrong.insert({row.b, row.h, row.s});
-    }
-  }
-  std::vector<RowPlace> rows;
-  for (const auto& [b, h, i] : wrong) rows.push_back({b, h, i});
-  return rows;
-}
 
 // Tries mistakes on the forward pass after RoPE, and on RoPE where the capture does not hold what
 // it made.
@@ -304,13 +283,6 @@ class ForwardDiagnosis {
   std::vector<Finding> findings_;
 };
 
-Cause CauseOf(const std::string& id, const std::string& where, double explains) {
-  const Mistake& mistake = *FindMistake(id);
-  std::string says(mistake.says);
-  if (!where.empty()) says += ": " + where;
-  return {id, explains, says, std::string(mistake.fix)};
-}
-
 bool Explains(const Finding& finding) { return finding.explains >= kExplains; }
 
 // Of roundings that explain the answer the one that fits best: what they move is so little that
@@ -347,103 +319,6 @@ std::vector<Cause> Ranked(std::vector<Finding> findings) {
   return causes;
 }
 
-// What of the wrong elements of o and lse is plainly nothing that a kernel computes.
-struct Plain {
-  int64_t wrong = 0, not_finite = 0, zero = 0, elements = 0;
-  bool isolated = true;    // not finite: whole rows nowhere
-  bool loud = true;        // every row with such elements has a score whose exp overflows
-  bool unseen_bad = true;  // every row with such elements leaves out a key that is not finite
-  bool empty_lse = true;   // only LSE of rows that see nothing is wrong
-};
-
-constexpr double kExpOverflows = 88.7;  // f32
-
-bool HasBadKey(const AttentionProblem& p, const RowPlace& at) {
-  const int64_t key_head = p.shape.KeyHead(at.h);
-  for (int64_t j = 0; j < p.shape.Skv; ++j) {
-    if (p.mask.Visible(at.b, at.i, j)) continue;
-    for (int64_t d = 0; d < p.shape.D; ++d) {
-      if (!std::isfinite(p.k.At(at.b, j, key_head, d)) ||
-          !std::isfinite(p.v.At(at.b, j, key_head, d)))
-        return true;
-    }
-  }
-  return false;
-}
-
-double LargestScore(const AttentionProblem& p, const RowPlace& at) {
-  double most = 0;
-  for (int64_t j = 0; j < p.shape.Skv; ++j) {
-    if (!p.mask.Visible(at.b, at.i, j)) continue;
-    double s = 0;
-    for (int64_t d = 0; d < p.shape.D; ++d) {
-      s += static_cast<double>(p.q.At(at.b, at.i, at.h, d)) *
-           p.k.At(at.b, j, p.shape.KeyHead(at.h), d);
-    }
-    most = std::max(most, s * p.softmax_scale);
-  }
-  return most;
-}
-
-Plain LookAt(const Capture& capture, const AttentionStart& start, const Verdict& verdict) {
-  Plain plain;
-  const std::vector<RowPlace> rows = Evenly(WrongRows(verdict), kWrongRows);
-  const std::vector<IntervalBlock> want = start.Intervals(rows);
-  const AttentionProblem& p = start.problem().problem;
-  for (size_t n = 0; n < rows.size(); ++n) {
-    const RowPlace& at = rows[n];
-    int64_t bad = 0, judged = 0;
-    const auto look = [&](const Interval& interval, float got) {
-      ++judged;
-      plain.zero += got == 0;
-      const bool wrong = !Admits(interval, got);
-      plain.wrong += wrong;
-      if (wrong && !std::isfinite(got)) ++bad;
-      return wrong;
-    };
-    for (int64_t d = 0; capture.o && d < p.shape.D; ++d) {
-      if (look(want[n].o[d], capture.o.At(at.b, at.i, at.h, d))) plain.empty_lse = false;
-    }
-    if (capture.lse) {
-      const bool empty = std::isinf(want[n].lse[0].want);
-      const float got =
-          NaturalLse(capture.lse_spec, capture.lse.At(at.b, at.h, at.i), p.softmax_scale, empty);
-      if (look(want[n].lse[0], got) && !empty) plain.empty_lse = false;
-    }
-    plain.elements += judged;
-    plain.not_finite += bad;
-    if (bad == 0) continue;
-    plain.isolated &= 2 * bad < judged;
-    plain.loud &= LargestScore(p, at) > kExpOverflows;
-    plain.unseen_bad &= HasBadKey(p, at);
-  }
-  return plain;
-}
-
-// Zeros, NaN and Inf, and rows that see nothing; nullopt where the wrong elements are numbers.
-std::vector<Cause> PlainCauses(const Plain& plain) {
-  if (plain.wrong == 0) return {};
-  const auto share = [&](int64_t part, int64_t all) {
-    return static_cast<double>(part) / static_cast<double>(all);
-  };
-  if (plain.empty_lse) return {CauseOf("lse-empty", "", 1)};
-  if (plain.zero == plain.elements) return {CauseOf("zeros", "", 1)};
-  if (2 * plain.not_finite < plain.wrong) return {};
-  const char* why = plain.loud ? "in rows with a score above 88, whose exp overflows f32: "
-                                 "softmax without subtraction of the maximum"
-                    : plain.unseen_bad
-                        ? "in rows whose masked keys are not finite: 0 x Inf, or NaN, of a key "
-                          "that must not be read"
-                    : plain.isolated ? "in single elements: memory that was never written, or a "
-                                       "race"
-                                     : "in whole rows: 0/0 of a row that sees no key in a tile, or "
-                                       "memory that was never written";
-  Cause cause = CauseOf("not-finite", why, share(plain.not_finite, plain.wrong));
-  if (plain.unseen_bad && !plain.loud)
-    cause.fix = "select masked scores and values away (torch.where) instead of multiplying by 0";
-  return {cause};
-}
-
 Cause Unknown(const Verdict& verdict) {
   const std::string stage(verdict.FirstOut());
   std::string where = fmt::format("the first stage out is {}", stage);
@@ -461,7 +336,7 @@ std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contrac
                                  const Verdict& verdict, const simd::EngineOptions& options) {
   const OutputVerdict* o = Find(verdict, "o");
   const std::vector<Cause> plain =
-      PlainCauses(LookAt(capture, AttentionStart(capture, contract, options), verdict));
+      PlainCauses(capture, AttentionStart(capture, contract, options), verdict);
   if (!plain.empty()) return plain;
   ForwardDiagnosis diagnosis(capture, contract, verdict, options);
   std::vector<Finding> findings;

@@ -2,22 +2,15 @@
 #ifndef BITANCHOR_TOOLS_DIAGNOSE_ROPE_H_
 #define BITANCHOR_TOOLS_DIAGNOSE_ROPE_H_
 
-#include <string>
 #include <vector>
 
 #include "lib/file/capture.h"
 #include "lib/recipe/contract.h"
 #include "lib/verdict/verdict.h"
 #include "simd/options.h"
+#include "tools/finding.h"
 
 namespace bitanchor::tools {
-
-// How much of an answer a mistake accounts for.
-struct Finding {
-  std::string id, where;
-  double explains;
-  double misfit = 0;  // as Explained's: what tells one rounding from another
-};
 
 // Every mistake, tried on the captured rotations at rows that `verdict` has found wrong and others.
 std::vector<Finding> ExplainRotation(const Capture& capture, const Contract& contract,

@@ -1,0 +1,32 @@
+// What `explain` finds, and what it starts from.
+#ifndef BITANCHOR_TOOLS_FINDING_H_
+#define BITANCHOR_TOOLS_FINDING_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/exact/mistaken_attention.h"
+#include "lib/verdict/verdict.h"
+
+namespace bitanchor::tools {
+
+// How much of an answer a mistake accounts for.
+struct Finding {
+  std::string id, where;
+  double explains;
+  double misfit = 0;  // as Explained's: what tells one rounding from another
+};
+
+// The mistake of the table, `where` added to what it says. id must be of the table.
+Cause CauseOf(const std::string& id, const std::string& where, double explains);
+
+// nullptr: not judged.
+const OutputVerdict* Find(const Verdict& verdict, std::string_view name);
+
+// Rows of o and lse with wrong elements, by batch, head and token.
+std::vector<exact::RowPlace> WrongRows(const Verdict& verdict);
+
+}  // namespace bitanchor::tools
+
+#endif  // BITANCHOR_TOOLS_FINDING_H_
