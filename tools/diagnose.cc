@@ -11,6 +11,7 @@
 
 #include "lib/exact/attention_mistakes.h"
 #include "lib/recipe/mistake.h"
+#include "tools/diagnose_place.h"
 #include "tools/diagnose_plain.h"
 #include "tools/diagnose_rope.h"
 #include "tools/find_block.h"
@@ -335,8 +336,8 @@ Cause Unknown(const Verdict& verdict) {
 std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contract,
                                  const Verdict& verdict, const simd::EngineOptions& options) {
   const OutputVerdict* o = Find(verdict, "o");
-  const std::vector<Cause> plain =
-      PlainCauses(capture, AttentionStart(capture, contract, options), verdict);
+  const AttentionStart start(capture, contract, options);
+  const std::vector<Cause> plain = PlainCauses(capture, start, verdict);
   if (!plain.empty()) return plain;
   ForwardDiagnosis diagnosis(capture, contract, verdict, options);
   std::vector<Finding> findings;
@@ -347,6 +348,10 @@ std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contrac
     if (std::any_of(findings.begin(), findings.end(), Explains)) return Ranked(findings);
   }
   for (const Finding& finding : diagnosis.ByIntervals()) findings.push_back(finding);
+  if (std::none_of(findings.begin(), findings.end(), Explains)) {
+    for (const Finding& finding : PlaceFindings(capture, start, verdict))
+      findings.push_back(finding);
+  }
   return Ranked(findings);
 }
 

@@ -119,6 +119,17 @@ constexpr Mistake kMistakes[] = {
     {"rope-table-rounded", "RoPE's cos and sin are rounded to bf16",
      "keep cos_sin_cache in f32, and convert q and k to f32 for the rotation"},
 
+    {"elements-unwritten", "elements are zero where numbers belong",
+     "the kernel did not store them, or stored them from an accumulator that it did not fill: "
+     "check "
+     "the grid, the predicates at ragged edges (Sq, D) and a split's last part"},
+    {"sign-flipped", "elements have the other sign",
+     "look for a negation that is applied once too often, and for a register or a bit that is "
+     "damaged: run the same problem again"},
+    {"rows-copied", "rows of o hold the answers of other rows",
+     "check the row index of Q's load and of the output's store, and that the epilogue waits for "
+     "its tile: shared memory held the rows before"},
+
     {"weights-rounded", "softmax weights are rounded before they meet V",
      "keep P in f32, or judge by a contract that allows P in the input's type", true},
     {"weights-unrounded", "softmax weights are not rounded before they meet V",

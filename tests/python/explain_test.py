@@ -34,7 +34,6 @@ IDS = {
     "key-block-wrong": "stale-tile",  # of V alone
     "no-max-subtraction": "not-finite",
     "one-nan": "not-finite",
-    "sign-flipped": "unknown",
     "rope-bf16-angles": "rope-angle-rounded",
 }
 
@@ -211,6 +210,58 @@ def explain_asking(explained: Explained, folder: Path) -> None:
                   "corner-swapped")
 
 
+def explain_places(explained: Explained, folder: Path) -> None:
+    """What stands in the wrong elements: nothing, the negative, another row's answer, a hidden NaN."""
+    import numpy as np
+    from break_capture import break_capture
+    from capture_file import Capture
+
+    right = answered(explained.executable, folder, make_problem(PROBLEMS[("bf16", "all")]))
+
+    def ask(says: str, want: str, where: str, edit) -> None:
+        o, lse = right.tensors["o"].copy(), right.tensors["lse"].copy()
+        edit(o[0], lse[0])
+        cause = explained.ask(says, Capture({**right.tensors, "o": o, "lse": lse}, right.metadata), want)
+        if where not in cause.get("says", ""):
+            explained.failures.append(f"{says}: want {where!r}, got {cause}")
+
+    def copied(to, of):
+        def edit(o, lse):
+            o[to] = o[of].copy()
+        return edit
+
+    def scaled(at, by: float):
+        def edit(o, lse):
+            o[at] = (o[at].astype(np.float32) * by).astype(o.dtype)
+        return edit
+
+    def head_unwritten(o, lse):
+        o[:, 2] = 0
+        lse[2] = 0
+
+    ask("a row copied", "rows-copied", "token 203 of head 1 holds that of token 202",
+        copied((203, 1), (202, 1)))
+    ask("a row of another head", "rows-copied", "token 9 of head 3 holds that of head 0",
+        copied((9, 3), (9, 0)))
+    tile = slice(192, 256), 2
+    ask("a tile copied", "rows-copied", "of 64 wrong rows the first one, token 192 of head 2 holds that of token 128",
+        copied(tile, (slice(128, 192), 2)))
+    ask("a head copied", "heads-permuted", "0, 1, 2, 2", copied((slice(None), 3), (slice(None), 2)))
+    ask("a tile unwritten", "elements-unwritten", "whole rows, all ", scaled(tile, 0))
+    ask("a head unwritten, LSE too", "elements-unwritten", "whole rows, all ", head_unwritten)
+    ask("a head's dimensions unwritten", "elements-unwritten", "dimensions 32..63",
+        scaled((slice(None), 1, slice(32, 64)), 0))
+    ask("a head negated", "sign-flipped", "in head 1", scaled((slice(None), 1), -1))
+
+    # A NaN that was written as 0 still stands in LSE.
+    broken = break_capture(right, "no-max-subtraction")[0]
+    o = broken.tensors["o"]
+    broken.tensors["o"] = np.where(np.isfinite(o.astype(np.float32)), o, 0).astype(o.dtype)
+    cause = explained.ask("a NaN hidden", broken, "not-finite")
+    if "zeros hide it" not in cause["says"]:
+        explained.failures.append(f"a NaN hidden: got {cause}")
+
+
 def explain_roundings(explained: Explained, folder: Path) -> None:
     """Weights and outputs that are truncated."""
     import numpy as np
@@ -277,6 +328,7 @@ def main() -> int:
         explain_committed(explained)
         explain_blocks(explained, folder)
         explain_asking(explained, folder)
+        explain_places(explained, folder)
         explain_roundings(explained, folder)
         explain_mutants(explained, folder)
         done = bitanchor(args.bitanchor, "explain", folder / "nothing")

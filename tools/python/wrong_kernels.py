@@ -119,7 +119,7 @@ WRONG: dict[str, Wrong] = {
     "nan-hidden": Wrong(
         "the same, NaN written as 0",
         faults.nan_hidden,
-        ("not-finite", "unknown"),
+        ("not-finite",),
         shows=_lse_not_finite,
     ),
     "mask-minus-1e4": Wrong(
@@ -187,12 +187,18 @@ WRONG: dict[str, Wrong] = {
     "head-wrong": Wrong(
         "the last head is the one before",
         faults.on_output(faults.wrong_head),
-        ("heads-mapped", "unknown"),
+        ("heads-permuted",),  # the answers of heads 0, 1, 2, 2
     ),
-    "row-stale": Wrong("one row of one head is the one before", faults.on_output(faults.stale_row)),
-    "one-zero": Wrong("one large element is 0", faults.on_output(faults.zero_element)),
+    "row-stale": Wrong(
+        "one row of one head is the one before",
+        faults.on_output(faults.stale_row),
+        ("rows-copied",),
+    ),
+    "one-zero": Wrong(
+        "one large element is 0", faults.on_output(faults.zero_element), ("elements-unwritten",)
+    ),
     "one-nan": _of_break_capture("one-nan", "not-finite"),
-    "sign-flipped": _of_break_capture("sign-flipped", "unknown"),
+    "sign-flipped": _of_break_capture("sign-flipped"),
     "zeros": _of_break_capture("zeros", "zeros", "unknown"),
     "lse-base-2": Wrong("LSE in base 2, unstated", faults.finish(faults.lse_base_2), ("lse-base",)),
     "lse-unscaled": Wrong(
