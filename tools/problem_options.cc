@@ -28,28 +28,6 @@ AttentionShape ShapeOf(const ProblemOptions& options) {
   return {sizes[0], sizes[1], Skv, sizes[2], sizes[3], sizes[4]};
 }
 
-// As a capture's metadata would say it.
-std::optional<RopeConfig> RopeOf(const ProblemOptions& options, int64_t head_dim) {
-  if (options.rope.empty()) {
-    if (!options.rope_config.empty())
-      throw InputError("--rope-config", "no --rope", "a RoPE recipe to go with it");
-    return std::nullopt;
-  }
-  if (FindRopeRecipe(options.rope) == nullptr)
-    throw InputError("--rope", options.rope.substr(0, 60), "a RoPE recipe of `bitanchor info`");
-  nlohmann::json rope = {{"recipe", options.rope}};
-  if (!options.rope_theta.empty()) rope["rope_theta"] = std::stod(options.rope_theta);
-  if (!options.rope_config.empty()) {
-    const MappedFile file = MappedFile::Open(options.rope_config);
-    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                                file.bytes().size());
-    rope["config"] = ParseStrictJson(text, options.rope_config);
-  }
-  if (!options.layer_type.empty()) rope["layer_type"] = options.layer_type;
-  std::vector<std::string> defaults;
-  return ReadRopeConfig(rope, head_dim, defaults);
-}
-
 // Not that it would fit beside everything else: only what could never be.
 void CheckMemory(const ProblemSpec& spec) {
   const auto [B, Sq, Skv, Hq, Hkv, D] = spec.shape;
@@ -70,6 +48,27 @@ void CheckMemory(const ProblemSpec& spec) {
 }
 
 }  // namespace
+
+std::optional<RopeConfig> RopeOf(const ProblemOptions& options, int64_t head_dim) {
+  if (options.rope.empty()) {
+    if (!options.rope_config.empty())
+      throw InputError("--rope-config", "no --rope", "a RoPE recipe to go with it");
+    return std::nullopt;
+  }
+  if (FindRopeRecipe(options.rope) == nullptr)
+    throw InputError("--rope", options.rope.substr(0, 60), "a RoPE recipe of `bitanchor info`");
+  nlohmann::json rope = {{"recipe", options.rope}};
+  if (!options.rope_theta.empty()) rope["rope_theta"] = std::stod(options.rope_theta);
+  if (!options.rope_config.empty()) {
+    const MappedFile file = MappedFile::Open(options.rope_config);
+    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                                file.bytes().size());
+    rope["config"] = ParseStrictJson(text, options.rope_config);
+  }
+  if (!options.layer_type.empty()) rope["layer_type"] = options.layer_type;
+  std::vector<std::string> defaults;
+  return ReadRopeConfig(rope, head_dim, defaults);
+}
 
 std::vector<int64_t> Numbers(const std::string& option, const std::string& text) {
   std::vector<int64_t> values;

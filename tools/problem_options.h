@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ struct ProblemOptions {
   ProblemSpec Spec() const;       // throws InputError naming the option
   MaskSpec MaskRules() const;
 };
+
+// --rope, --rope-theta, --rope-config and --layer-type, as a capture's metadata would say them;
+// nullopt without --rope.
+std::optional<RopeConfig> RopeOf(const ProblemOptions& options, int64_t head_dim);
 
 // Whole numbers >= 1, separated by commas. Throws InputError naming `option`.
 std::vector<int64_t> Numbers(const std::string& option, const std::string& text);

@@ -32,14 +32,15 @@ const std::map<std::string, Names>& Arrows() {
       {"lib/recipe", kProblem},
       {"lib/scalar", kRecipe},
       {"lib/exact", kRecipe},
+      {"lib/drift", kRecipe},
       {"lib/matrix_unit", kRecipe},
       {"lib/verdict", kRecipe},
       // Reports are written from the verdict's plain results.
       {"lib/file", with(kRecipe, {"lib/verdict"})},
       // The table of units is data that the two models of a unit share, as they share the recipes.
       {"simd", with(kRecipe, {"lib/matrix_unit"})},
-      {"tools", with(kRecipe, {"lib/scalar", "lib/exact", "lib/matrix_unit", "lib/verdict",
-                               "lib/file", "simd"})},
+      {"tools", with(kRecipe, {"lib/scalar", "lib/exact", "lib/drift", "lib/matrix_unit",
+                               "lib/verdict", "lib/file", "simd"})},
   };
   return kArrows;
 }
@@ -178,6 +179,8 @@ TEST(ArrowsChecker, RefusesWrongArrows) {
       {"lib/scalar/rope.cc", "#include \"lib/exact/rope_interval.h\""},
       {"lib/exact/rope_interval.cc", "#include \"lib/scalar/rope.h\""},
       {"lib/exact/rope_interval.cc", "#include \"lib/matrix_unit/units.h\""},
+      {"lib/drift/staged_rope.cc", "#include \"lib/scalar/rope.h\""},
+      {"lib/drift/staged_rope.cc", "#include \"simd/parallel.h\""},
       {"lib/verdict/census.cc", "#include \"lib/exact/rope_interval.h\""},
       {"lib/verdict/census.cc", "#include \"lib/scalar/attention.h\""},
       {"lib/verdict/census.cc", "#include \"simd/attention.h\""},

@@ -1,0 +1,477 @@
+#!/usr/bin/env python3
+"""`bitanchor drift` against its definitions in numpy: RoPE recipes by ml_dtypes' and numpy's own roundings, attention in f64.
+
+Nothing is shared with the C++ but the definitions: those of D and D_logit are arXiv 2411.13476's, the recipes are
+written here from how the implementations compute them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support import bitanchor, finish, require
+
+require("numpy", "ml_dtypes", "safetensors")
+
+import ml_dtypes  # noqa: E402
+import numpy as np  # noqa: E402
+import safetensors.numpy  # noqa: E402
+from golden_test import gen_1  # noqa: E402
+
+BF16, F16, F32, F64 = (np.dtype(t) for t in (ml_dtypes.bfloat16, np.float16, np.float32, np.float64))
+DTYPES = {"bf16": BF16, "f16": F16, "f32": F32}
+HALF = ("hf-llama", "hf-llama-legacy", "hf-olmo2", "flash-attn", "unsloth-gemma", "exact")
+INTERLEAVED = ("meta-llama",)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    L: int = 1
+    B: int = 1
+    S: int = 96
+    Hq: int = 2
+    Hkv: int = 1
+    D: int = 32
+    dtype: np.dtype = BF16
+    rule: str = "full"
+    ids: tuple[int, ...] = ()  # [S]
+    reset: bool = False
+    theta: float = 10000.0
+    shifts: tuple[tuple[int, int], ...] = ((0, 16), (17, 16))
+    lengths: tuple[int, ...] = (96,)
+    one_in: int = 1
+    recipes: tuple[str, ...] = (*HALF, *INTERLEAVED)
+    seed: int = field(default=0)
+
+
+def cases() -> list[Case]:
+    anchor = (0, *[1] * 29, *[2] * 30, *[3] * 36)
+    return [
+        Case("plain"),
+        Case("layers, batches, groups", L=2, B=2, Hq=4, Hkv=2, S=70, lengths=(1, 2, 33, 64, 70)),
+        Case("far", theta=500000.0, shifts=((0, 131072), (1000000, 999983), (5, 5))),
+        Case("f32", dtype=F32),
+        Case("f16", dtype=F16, recipes=("hf-llama", "meta-llama", "exact")),
+        Case("document", rule="document", ids=anchor[:0] + tuple(1 + j // 20 for j in range(96))),
+        Case("anchor", rule="anchor", ids=anchor, B=2, lengths=(30, 96)),
+        Case("anchor, positions reset", rule="anchor", ids=anchor, reset=True),
+        Case("one token in 3", one_in=3, lengths=(1, 50, 96)),
+        Case("odd sizes", S=131, Hq=3, Hkv=3, D=6, lengths=(65, 131)),
+    ]
+
+
+# ---- RoPE ----
+
+
+def inverse_frequencies(theta: float, R: int) -> np.ndarray:
+    """f32: each step rounded."""
+    exponent = np.arange(0, R, 2).astype(F32) / F32.type(R)
+    return F32.type(1) / np.power(theta, exponent.astype(F64)).astype(F32)
+
+
+def tables(recipe: str, theta: float, R: int, positions: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin [S, R/2]."""
+    p = positions[:, None]
+    if recipe == "exact":
+        angle = p.astype(np.longdouble) * np.longdouble(theta) ** (-np.arange(0, R, 2, dtype=np.longdouble) / R)
+        return np.cos(angle), np.sin(angle)
+    inv = inverse_frequencies(theta, R)
+    if recipe == "hf-llama-legacy":
+        angle = p.astype(F32).astype(dtype) * inv.astype(dtype)
+    elif recipe == "unsloth-gemma":
+        angle = p.astype(F32) / np.power(theta, (np.arange(0, R, 2).astype(F32) / F32.type(R)).astype(F64)).astype(F32)
+    else:
+        angle = p.astype(F32) * inv
+    angle = angle.astype(F64)
+    cos, sin = np.cos(angle).astype(F32), np.sin(angle).astype(F32)
+    if recipe in ("hf-llama", "hf-llama-legacy", "flash-attn"):
+        return cos.astype(dtype), sin.astype(dtype)
+    return cos, sin
+
+
+def rotate(x: np.ndarray, recipe: str, theta: float, positions: np.ndarray) -> np.ndarray:
+    """x [S, D] in the model's dtype; rotated, widened."""
+    D, dtype = x.shape[-1], x.dtype
+    cos, sin = tables(recipe, theta, D, positions, dtype)
+    interleaved = recipe in INTERLEAVED
+    first, second = (slice(0, D, 2), slice(1, D, 2)) if interleaved else (slice(0, D // 2), slice(D // 2, D))
+    work = np.longdouble if recipe == "exact" else dtype if recipe in ("hf-llama", "hf-llama-legacy") else F32
+    x1, x2, cos, sin = (t.astype(work) for t in (x[:, first], x[:, second], cos, sin))
+    y = np.empty(x.shape, work)
+    y[:, first] = x1 * cos - x2 * sin
+    y[:, second] = x2 * cos + x1 * sin
+    return y if recipe == "exact" else y.astype(dtype).astype(F64)
+
+
+# ---- drift ----
+
+
+def seen(case: Case, T: int) -> np.ndarray:
+    """[T, T]"""
+    i, j = np.arange(T)[:, None], np.arange(T)[None, :]
+    causal = j <= i
+    if case.rule == "full":
+        return causal
+    ids = np.array(case.ids)[:: case.one_in][:T]
+    same = ids[:, None] == ids[None, :]
+    return causal & (same | (ids[None, :] == 0) if case.rule == "anchor" else same)
+
+
+def attention(q: np.ndarray, k: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, unscaled, and softmax; both 0 where nothing is seen."""
+    A = q @ k.T
+    scaled = np.where(mask, A / np.sqrt(np.longdouble(q.shape[1])), -np.inf)
+    w = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.where(mask, A, 0), w / w.sum(axis=1, keepdims=True)
+
+
+def positions_of(case: Case) -> np.ndarray:
+    if not case.reset:
+        return np.arange(case.S)
+    ids, positions = list(case.ids), []
+    for s in range(case.S):
+        starts = s == 0 or (ids[s] != ids[s - 1] and ids[s - 1] != 0)
+        positions.append(0 if starts else positions[-1] + 1)
+    return np.array(positions)
+
+
+def drift(case: Case, tensors: dict[str, np.ndarray], recipe: str, shift: tuple[int, int], length: int) -> dict[str, Any]:
+    """Every number of a row, and of each key."""
+    T = -(-length // case.one_in)
+    mask = seen(case, T)
+    positions = positions_of(case)[:: case.one_in][:T]
+    n = 1 / (T - np.arange(T))
+    total = {"D_abs": 0.0, "D_signed": 0.0, "D_output": 0.0}
+    keys = {name: np.zeros(T) for name in ("D_abs", "D_signed", "D_logit", "D_attention")}
+    for layer in range(case.L):
+        for b in range(case.B):
+            for h in range(case.Hq):
+                q, k, v = (tensors[name][layer, b, :: case.one_in, head][:T] for name, head in
+                           (("q", h), ("k", h * case.Hkv // case.Hq), ("v", h * case.Hkv // case.Hq)))  # fmt: skip
+                sides = []
+                for delta in shift:
+                    at = positions + delta
+                    sides.append(attention(rotate(q, recipe, case.theta, at), rotate(k, recipe, case.theta, at), mask))
+                logits, weights = (np.asarray(a - b, F64) for a, b in zip(*sides))
+                column, signed = np.abs(weights).sum(axis=0), np.abs(weights.sum(axis=0))
+                keys["D_abs"] += n * column / case.B
+                keys["D_signed"] += n * signed / case.B
+                keys["D_attention"] += column / T / case.B
+                keys["D_logit"] += np.abs(logits).sum(axis=0) / T / case.B
+                total["D_output"] += np.linalg.norm(weights @ v.astype(F64), axis=1).sum() / T / case.B
+    total["D_abs"], total["D_signed"] = keys["D_abs"].sum(), keys["D_signed"].sum()
+    return total | {"keys": keys}
+
+
+def close(got: float, want: float, floor: float) -> bool:
+    return math.isfinite(got) and abs(got - want) <= 1e-9 * abs(want) + floor
+
+
+class Test:
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.program, self.folder = program, folder
+        self.failures: list[str] = []
+        self.checks = 0
+
+    def want(self, condition: bool, what: str) -> None:
+        self.checks += 1
+        if not condition:
+            print(f"FAIL {what}")
+            self.failures.append(what)
+
+    def drift(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return bitanchor(self.program, "drift", *arguments)
+
+    def json(self, *arguments: str | Path) -> dict[str, Any]:
+        done = self.drift(*arguments, "--json", "-")
+        if done.returncode != 0:
+            raise RuntimeError(f"drift {arguments}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def write(self, name: str, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> Path:
+        path = self.folder / name
+        contiguous = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+        safetensors.numpy.save_file(contiguous, str(path), metadata=metadata)
+        return path
+
+
+def arguments_of(case: Case) -> list[str]:
+    return ["--recipe", ",".join(case.recipes), "--shifts", ",".join(f"{a}:{b}" for a, b in case.shifts),
+            "--lengths", ",".join(map(str, case.lengths)), "--mask", case.rule, "--rope-theta", str(case.theta),
+            "--one-in", str(case.one_in), "--key", "all"]  # fmt: skip
+
+
+def tensors_of(case: Case) -> dict[str, np.ndarray]:
+    """q, k and v [L, B, S, H, D]."""
+    random = np.random.default_rng(len(case.name))
+    shapes = {"q": case.Hq, "k": case.Hkv, "v": case.Hkv}
+    return {name: random.standard_normal((case.L, case.B, case.S, H, case.D)).astype(case.dtype)
+            for name, H in shapes.items()}  # fmt: skip
+
+
+def numbers(test: Test, case: Case) -> None:
+    """Every number of every row and key, of a file."""
+    tensors = tensors_of(case)
+    stored = dict(tensors) if case.L > 1 else {name: value[0] for name, value in tensors.items()}
+    if case.ids:
+        stored["document_ids"] = np.array([case.ids] * case.B, dtype=np.int64)
+    if case.reset:
+        stored["position_ids"] = np.array([positions_of(case)] * case.B, dtype=np.int32)
+    path = test.write("case.safetensors", stored)
+    report = test.json("--input", path, *arguments_of(case))
+    wanted = [(shift, recipe, length) for shift in case.shifts for recipe in case.recipes for length in case.lengths]
+    got_rows = [(tuple(row["shift"]), row["recipe"], row["length"]) for row in report["rows"]]
+    test.want(got_rows == wanted, f"{case.name}: rows {got_rows}")
+    for row in report["rows"]:
+        want = drift(case, tensors, row["recipe"], tuple(row["shift"]), row["length"])
+        what = f"{case.name}, {row['recipe']} {row['shift']} length {row['length']}"
+        # Exact is zero but for f64's rounding: of sums of D products and of angles.
+        floor = 1e-11 if row["recipe"] == "exact" else 1e-13
+        for name in ("D_abs", "D_signed", "D_output"):
+            test.want(close(row[name], want[name], floor), f"{what}: {name} got {row[name]} want {want[name]}")
+        test.want(row["D_logit"] == row["keys"][0]["D_logit"], f"{what}: the row's key")
+        for name, values in want["keys"].items():
+            got = [key[name] for key in row["keys"]]
+            good = len(got) == len(values) and all(close(a, b, 10 * floor) for a, b in zip(got, values))
+            test.want(good, f"{what}: {name} of keys")
+        test.want([key["key"] for key in row["keys"]] == list(range(0, row["length"], case.one_in)), f"{what}: keys")
+
+
+def strong_first_key(test: Test) -> None:
+    """The draw, by way of its drift, and the shapes that the paper's figures have."""
+    B, S, Hq, Hkv, D = 1, 128, 2, 1, 64
+    seed = 2**33 + 7
+    sink = max(1, D // 16)
+
+    def drawn(name: str, H: int) -> np.ndarray:
+        return gen_1(seed, name, B * S * H * D).view(BF16).astype(F64).reshape(1, B, S, H, D)
+
+    q, k, v = drawn("q", Hq), drawn("k", Hkv), drawn("v", Hkv)
+    q[..., -sink:] += 8
+    k[:, :, 0] /= 8
+    k[:, :, 1:, :, -sink:] -= 1.5
+    k[:, :, 0, :, -sink:] = 0.5
+    case = Case("strong-first-key", S=S, Hq=Hq, Hkv=Hkv, D=D)
+    tensors = {"q": q.astype(BF16), "k": k.astype(BF16), "v": v.astype(BF16)}
+    generate = ["--generate", "strong-first-key", "--shape", f"{B},{S},{Hq},{Hkv},{D}", "--seed", str(seed)]
+    report = test.json(*generate, "--recipe", "hf-llama,exact", "--dtype", "bf16,f32", "--shifts", "0:16,8:16")
+    by = {(row["recipe"], row["dtype"], row["shift"][0]): row for row in report["rows"]}
+    want = drift(case, tensors, "hf-llama", (0, 16), S)
+    got = by["hf-llama", "bf16", 0]
+    for name in ("D_abs", "D_signed", "D_output"):
+        test.want(close(got[name], want[name], 1e-13), f"strong-first-key: {name} got {got[name]} want {want[name]}")
+    for shift in (0, 8):
+        for name in ("D_abs", "D_logit", "D_output"):
+            bf16, f32, exact = (by[key][name] for key in
+                                (("hf-llama", "bf16", shift), ("hf-llama", "f32", shift), ("exact", "bf16", shift)))  # fmt: skip
+            test.want(bf16 >= 100 * f32, f"{name}: bf16 {bf16} is not 100 times f32 {f32}")
+            test.want(f32 >= 1e4 * exact, f"{name}: f32 {f32} is not far above exact {exact}")
+    # Figure 1, middle: after softmax the first key moves most; before it, less than most keys do.
+    keys = test.json(*generate, "--recipe", "hf-llama", "--key", "all")["rows"][0]["keys"]
+    after, before = [key["D_attention"] for key in keys], [key["D_logit"] for key in keys]
+    test.want(after[0] == max(after), f"after softmax the first key moves {after[0]}, another {max(after)}")
+    # Keys that half of the queries see.
+    others = sorted(before[1 : S // 2])
+    test.want(before[0] < others[len(others) // 2], f"before softmax: {before[0]}, median {others[len(others) // 2]}")
+    # gen-1 alone is `normal`.
+    normal = {name: gen_1(seed, name, B * S * H * D).view(BF16).reshape(1, B, S, H, D)
+              for name, H in (("q", Hq), ("k", Hkv), ("v", Hkv))}  # fmt: skip
+    generate[1] = "normal"
+    got = test.json(*generate, "--recipe", "hf-llama", "--key", "9")["rows"][0]
+    want = drift(case, normal, "hf-llama", (0, 16), S)
+    test.want(close(got["D_abs"], want["D_abs"], 1e-13), f"normal: D_abs got {got['D_abs']} want {want['D_abs']}")
+    test.want(close(got["D_logit"], want["keys"]["D_logit"][9], 1e-13) and got["key"] == 9, "normal: D_logit of key 9")
+
+
+def same_whatever_the_threads(test: Test) -> None:
+    arguments = ["--generate", "strong-first-key", "--shape", "2,700,2,1,32", "--recipe", "hf-llama,ggml-cpu,exact",
+                 "--lengths", "65,64,700,300", "--key", "all"]  # fmt: skip
+    texts = [test.drift(*arguments, "--json", "-", "--threads", str(n)).stdout for n in (1, 2, 3, 16)]
+    test.want(len(texts[0]) > 10000 and len(set(texts)) == 1, "the same bytes for 1, 2, 3 and 16 threads")
+
+
+def stages(test: Test) -> None:
+    arguments = ["--generate", "normal", "--shape", "1,300,1,1,32", "--recipe", "hf-llama-legacy,exact", "--stages",
+                 "--positions", "5000"]  # fmt: skip
+    report = test.json(*arguments)
+    plain = report["rows"][0]["D_abs"]
+    names = ["inverse-frequency", "position", "angle", "cos-sin", "apply"]
+    got = {row.get("exact") or row["rounded"]: row for row in report["stages"]}
+    test.want(list(got) == names and len(report["stages"]) == 10, f"stages {list(got)}")
+    alone = {row["rounded"]: row["D_abs"] for row in report["stages"] if "rounded" in row}
+    without = {row["exact"]: row["D_abs"] for row in report["stages"] if "exact" in row}
+    # Below 316 a bf16 position is off by 1 at most, a bf16 angle as well: these dwarf the tables' roundings.
+    test.want(min(alone["position"], alone["angle"]) > 3 * max(alone["cos-sin"], alone["apply"]), f"alone {alone}")
+    test.want(all(value > 0 for value in alone.values()), f"alone {alone}")
+    test.want(without["apply"] > plain / 2, f"without {without}, plain {plain}")
+    (found,) = report["first_positions"]
+    R = 32
+    inv = np.power(10000.0, -np.arange(0, R, 2) / R)
+    positions = np.arange(5000)
+
+    def first(angle: np.ndarray, pair: int) -> int | None:
+        """Of a rotation by another angle; nothing else rounds."""
+        cost = 2 * np.abs(np.sin((angle - positions * inv[pair]) / 2))
+        past = np.flatnonzero(cost > 2.0**-8)
+        return int(past[0]) if len(past) else None
+
+    def bf16(x: np.ndarray) -> np.ndarray:
+        return x.astype(F32).astype(BF16).astype(F64)
+
+    inv32 = inverse_frequencies(10000.0, R)
+    for pair, row in enumerate(found["pairs"]):
+        test.want(abs(row["inverse_frequency"] / inv[pair] - 1) < 1e-14, f"frequency of pair {pair}")
+        want = {"inverse-frequency": first(positions * bf16(inv32[pair : pair + 1])[0], pair),
+                "position": first(bf16(positions) * inv[pair], pair),
+                "angle": first((positions * inv[pair]).astype(BF16).astype(F64), pair)}  # fmt: skip
+        for name, position in want.items():
+            got_position = row["first_position"][name]
+            test.want(got_position == position, f"{name} of pair {pair}: got {got_position} want {position}")
+        test.want(row["first_position"]["cos-sin"] is None, f"bf16 tables are within 2^-8.5: pair {pair}")
+
+
+def rope_types(test: Test) -> None:
+    """Rope types by a config: exact is zero for all, those that go by the length too."""
+    types: list[dict[str, Any]] = [
+        {"rope_type": "linear", "factor": 4.0},
+        {"rope_type": "dynamic", "factor": 2.0},
+        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
+        {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 64},
+        {"rope_type": "longrope", "short_factor": [1.0] * 16, "long_factor": [1 + i / 4 for i in range(16)],
+         "factor": 4.0, "original_max_position_embeddings": 64},
+    ]  # fmt: skip
+    path = test.folder / "config.json"
+    for rope in types:
+        config = {"head_dim": 32, "rope_theta": 500000.0, "max_position_embeddings": 64, "rope_scaling": rope}
+        path.write_text(json.dumps(config))
+        report = test.json("--generate", "normal", "--shape", "1,200,1,1,32", "--config", path, "--recipe",
+                           "hf-llama,exact", "--lengths", "40,200")  # fmt: skip
+        for row in report["rows"]:
+            good = row["D_abs"] < 1e-12 if row["recipe"] == "exact" else 1e-6 < row["D_abs"] < 1
+            test.want(good, f"{rope['rope_type']} {row['recipe']} length {row['length']}: D_abs {row['D_abs']}")
+
+
+def formats(test: Test) -> None:
+    arguments = ["--generate", "normal", "--shape", "1,64,1,1,16", "--shifts", "0:16,0:1", "--recipe", "all"]
+    report = test.json(*arguments)
+    rows = list(csv.DictReader(io.StringIO(test.drift(*arguments, "--csv", "-").stdout)))
+    test.want(len(rows) == len(report["rows"]) > 50, f"{len(rows)} rows of CSV")
+    for row, want in zip(rows, report["rows"]):
+        same = (row["recipe"] == want["recipe"] and int(row["shift_one"]) == want["shift"][0]
+                and float(row["D_abs"]) == want["D_abs"] and float(row["D_logit"]) == want["D_logit"])  # fmt: skip
+        test.want(same, f"CSV {row} JSON {want}")
+    every = test.drift(*arguments, "--csv", "-", "--key", "all").stdout.splitlines()
+    test.want(len(every) == 1 + 64 * len(rows), "CSV of every key")
+    text = test.drift(*arguments).stdout
+    test.want(text.count("\n") == len(rows) + 4, "a line of text a row")
+    out = test.folder / "out.json"
+    quiet = test.drift(*arguments, "--quiet", "--json", out)
+    test.want(quiet.stdout == "" and json.loads(out.read_text()) == report, "--quiet --json FILE")
+    help_text = test.drift("--help").stdout
+    test.want(help_text.index("bitanchor drift --generate") < help_text.index("Options"), "an example comes first")
+    # A file of q and k alone has no D_output.
+    two = {"q": np.ones((1, 8, 1, 4), F32), "k": np.ones((1, 8, 1, 4), F32)}
+    row = test.json("--input", test.write("qk", two))["rows"][0]
+    test.want(row["D_output"] is None and row["dtype"] == "f32", f"q and k alone: {row}")
+
+
+def captures(test: Test) -> None:
+    """A capture says layout, mask and RoPE; the same tensors in two layouts drift the same."""
+    program, problem = test.program, test.folder / "problem"
+    for layout in ("bshd", "bhsd"):
+        done = bitanchor(program, "gen", "-o", problem, "--shape", "2,90,2,1,32", "--documents", "40,50", "--mask", "anchor",
+                         "--rope", "hf-llama", "--rope-theta", "500000", "--layout", layout, "--seed", "5")  # fmt: skip
+        test.want(done.returncode == 0, done.stderr)
+        row = test.json("--input", problem, "--recipe", "hf-llama,meta-llama")["rows"][0]
+        same = test.json("--generate", "normal", "--shape", "2,90,2,1,32", "--documents", "40,50", "--mask", "anchor",
+                         "--rope-theta", "500000", "--seed", "5", "--recipe", "hf-llama")["rows"][0]  # fmt: skip
+        test.want(row == same, f"capture in {layout}: {row} generated {same}")
+
+
+def hostile(test: Test) -> None:
+    shape = ["--generate", "normal", "--shape", "1,32,1,1,8"]
+    q = np.ones((1, 8, 2, 4), F32)
+    nan = q.copy()
+    nan[0, 7, 1, 3] = np.nan
+    files = {
+        "no-k": {"q": q},
+        "nan": {"q": nan, "k": q},
+        "infinite": {"q": q, "k": np.full_like(q, np.inf)},
+        "integers": {"q": q.astype(np.int32), "k": q},
+        "heads": {"q": np.ones((1, 8, 3, 4), F32), "k": q},
+        "tokens": {"q": q, "k": q[:, :7]},
+        "axes": {"q": q[0], "k": q[0]},
+        "six": {"q": q[None, None], "k": q[None, None]},
+        "layers": {"q": np.stack([q, q]), "k": q},
+        "odd": {"q": np.ones((1, 8, 2, 5), F32), "k": np.ones((1, 8, 2, 5), F32)},
+        "wide": {"q": np.ones((1, 2, 1, 514), F32), "k": np.ones((1, 2, 1, 514), F32)},
+        "unknown": {"q": q, "k": q, "qq": q},
+        "tables": {"q": q, "k": q, "cos": np.ones((99, 2), F32), "sin": np.ones((99, 2), F32)},
+        "v": {"q": q, "k": q, "v": q[:, :7]},
+        "positions": {"q": q, "k": q, "position_ids": np.full((1, 8), -1, np.int64)},
+        "empty": {"q": q[:, :0], "k": q[:, :0]},
+    }
+    arguments: list[list[str | Path]] = [["--input", test.write(name, tensors)] for name, tensors in files.items()]
+    good = test.write("good", {"q": q, "k": q})
+    arguments += [
+        [], ["--input", test.folder], ["--input", test.folder / "absent"], ["--input", good, *shape],
+        ["--input", good, "--seed", "1"], ["--input", good, "--mask", "document"], ["--input", good, "--lengths", "9"],
+        ["--generate", "normal"], ["--generate", "other", "--shape", "1,8,1,1,8"],
+        [*shape[:3], "1,32,1,1"], [*shape[:3], "1,32,1,1,7"], [*shape[:3], "1,32,3,2,8"], [*shape[:3], "0,32,1,1,8"],
+        [*shape[:3], "1,999999999999,1,1,8"], [*shape, "--documents", "1,2"], [*shape, "--documents", "16,x"],
+    ]  # fmt: skip
+    options = {
+        "--recipe": ("", ",", "hf-llama,", "nonsense", "hf-llama,exact,x" * 100, "\x1b[31m"),
+        "--shifts": ("", "0", "0:", ":1", "1:2:3", "-1:2", "0:2147483647", "0:1,", "0:1e3", "0:99999999999999999999"),
+        "--lengths": ("", "0", "33", "-1", "8,,9", "x"),
+        "--key": ("32", "-1", "x", "", "1.5"),
+        "--dtype": ("", "fp8", "bf16,,f32"),
+        "--one-in": ("0", "-3", "x"),
+        "--positions": ("0", "-1", "99999999999"),
+        "--rope-theta": ("0", "-1", "x", "nan", "1e99"),
+        "--config": (str(test.folder), str(test.folder / "absent"), str(good)),
+        "--json": (str(test.folder), str(test.folder / "absent" / "x")),
+        "--threads": ("0", "x"),
+        "--pairing": ("both",),
+    }
+    arguments += [[*shape, f"{option}={value}"] for option, values in options.items() for value in values]
+    arguments += [[*shape, "--one-in", "2", "--key", "1"], [*shape, "--json", "-", "--csv", "-"]]
+    for list_of in arguments:
+        done = test.drift(*list_of)
+        one_line = done.stderr[-1:] == "\n" and len(done.stderr) <= 600 and done.stderr[:-1].isprintable()
+        test.want(done.returncode == 2 and one_line and done.stdout == "",
+                  f"{list_of}: status {done.returncode}, stderr {done.stderr!r}")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bitanchor", type=Path, required=True)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        test = Test(arguments.bitanchor, Path(folder))
+        for case in cases():
+            numbers(test, case)
+        strong_first_key(test)
+        same_whatever_the_threads(test)
+        stages(test)
+        rope_types(test)
+        formats(test)
+        captures(test)
+        hostile(test)
+    return finish(test.failures, f"{test.checks} checks of drift, {len(test.failures)} failed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
