@@ -4,6 +4,7 @@
 #
 #   tools/setup.sh           what tools/demo and tools/test need
 #   tools/setup.sh --torch   PyTorch and transformers as well, for tests/python/captures_test.py
+#   tools/setup.sh --plots   matplotlib as well, for tools/python/drift_plot.py
 #
 # tools/demo, tools/test and .ci/run source this file for its functions.
 set -euo pipefail
@@ -90,11 +91,12 @@ ensure_torch() {
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
   case "${1-}" in
     "") ;;
-    --torch) ;;
-    *) die "usage: tools/setup.sh [--torch]" ;;
+    --torch | --plots) ;;
+    *) die "usage: tools/setup.sh [--torch | --plots]" ;;
   esac
   ensure_build_packages
   ensure_venv requirements.txt
   if [[ "${1-}" == --torch ]]; then ensure_torch; fi
+  if [[ "${1-}" == --plots ]]; then ensure_venv requirements-plots.txt; fi
   say "Everything is there"
 fi

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import io
 import json
 import math
@@ -18,8 +19,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-from support import bitanchor, finish, require
+from support import TOOLS, bitanchor, finish, require
 
 require("numpy", "ml_dtypes", "safetensors")
 
@@ -400,6 +402,28 @@ def captures(test: Test) -> None:
         test.want(row == same, f"capture in {layout}: {row} generated {same}")
 
 
+def plots(test: Test) -> None:
+    """Every panel is drawn, and the lines bear their recipes' names."""
+    if importlib.util.find_spec("matplotlib") is None:
+        print("not tested: plots, as there is no matplotlib; tools/setup.sh --plots installs it")
+        return
+    report, picture = test.folder / "drift.json", test.folder / "drift.svg"
+    test.drift("--generate", "normal", "--shape", "1,64,1,1,16", "--shifts", "0:16,8:16", "--lengths", "32,64", "--recipe",
+               "hf-llama,apex,meta-llama,exact", "--key", "all", "--stages", "--positions", "300", "--json", report)  # fmt: skip
+    script = TOOLS / "drift_plot.py"
+    done = subprocess.run([sys.executable, script, report, "-o", picture], capture_output=True, text=True, check=False)
+    test.want(done.returncode == 0 and done.stderr == "", f"drift_plot: {done.stderr}")
+    comments = picture.read_text()  # matplotlib writes each text it draws as a comment
+    ElementTree.fromstring(comments)
+    wanted = ["hf-llama, apex bf16", "meta-llama bf16", "exact", "by shift: 64 tokens", "by length", "by key", "by stage",
+              "meta-llama bf16: where an ulp"]  # fmt: skip
+    for text in wanted:
+        test.want(f"<!-- {text}" in comments, f"drift_plot: no text {text!r}")
+    for arguments in ([report, "-o", picture, "--panel", "x"], [picture, "-o", picture], [report, "-o", test.folder]):
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+        test.want(done.returncode == 2 and "Traceback" not in done.stderr, f"drift_plot {arguments}: {done.stderr}")
+
+
 def hostile(test: Test) -> None:
     shape = ["--generate", "normal", "--shape", "1,32,1,1,8"]
     q = np.ones((1, 8, 2, 4), F32)
@@ -469,6 +493,7 @@ def main() -> int:
         rope_types(test)
         formats(test)
         captures(test)
+        plots(test)
         hostile(test)
     return finish(test.failures, f"{test.checks} checks of drift, {len(test.failures)} failed")
 
