@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <set>
 #include <utility>
 
@@ -14,6 +13,7 @@
 #include "tools/diagnose_place.h"
 #include "tools/diagnose_plain.h"
 #include "tools/diagnose_rope.h"
+#include "tools/diagnose_schedule.h"
 #include "tools/find_block.h"
 #include "tools/finding.h"
 #include "tools/hypothesis.h"
@@ -28,7 +28,6 @@ using exact::RowPlace;
 constexpr size_t kWrongRows = 32, kOtherRows = 32;
 constexpr size_t kFirstRows = 6;     // on which most hypotheses are found not to hold
 constexpr double kFirstShare = 0.5;  // that they must explain of those
-constexpr size_t kBiasRows = 512;
 // Of the elements; where fewer are wrong and o is biased, roundings are asked first.
 constexpr double kFewWrong = 0.01;
 constexpr size_t kMostCauses = 4;
@@ -58,7 +57,7 @@ class ForwardDiagnosis {
   std::vector<Finding> ByIntervals() {
     if (wrong_rows_.empty()) return {};
     for (const MistakenAttention& kernel : exact::AttentionMistakes(start_.attention(), true)) {
-      TryOne(Of(kernel));
+      if (!FindMistake(kernel.id)->rounding) TryOne(Of(kernel));
     }
     TryCaptureMistakes();
     TryRotations();
@@ -69,27 +68,27 @@ class ForwardDiagnosis {
     return findings_;
   }
 
-  // Where averages are wrong: how much of the bias is gone, seen from a mistaken kernel's centre.
-  std::vector<Finding> ByBias(const std::vector<BiasFinding>& biases) const {
-    const Sample sample =
-        SampleOf(capture_, start_, SpreadRows(start_.problem().problem, kBiasRows));
-    Hypothesis right = Of({});
-    right.kernel.attention = start_.attention();
-    const Bias of_right = Try(capture_, right, sample, start_.options()).bias;
-    std::vector<Finding> findings;
-    for (const MistakenAttention& kernel : exact::AttentionMistakes(start_.attention(), true)) {
-      if (!FindMistake(kernel.id)->rounding) continue;
-      const Explained explained = Try(capture_, Of(kernel), sample, start_.options());
-      double least = 1;
-      for (const BiasFinding& finding : biases) {
-        if (!finding.fails) continue;
-        const double was = of_right.Estimate(finding.witness, finding.head).bias;
-        const double is = explained.bias.Estimate(finding.witness, finding.head).bias;
-        least = std::min(least, 1 - std::fabs(is / was));
-      }
-      findings.push_back({kernel.id, kernel.where, std::max(0.0, least), explained.misfit});
+  // Roundings and schedules, from which intervals cannot tell right ones.
+  std::vector<Finding> BySchedule(const Verdict& verdict) const {
+    FailedOutputs failed;
+    for (const OutputVerdict& output : verdict.outputs) {
+      if (output.name == "o") failed.o = output.Failed();
+      if (output.name == "lse") failed.lse = output.Failed();
     }
-    return findings;
+    std::vector<RowPlace> rows = Evenly(wrong_rows_, kFirstRows);
+    for (const RowPlace& place : all_.rows) rows.push_back(place);
+    std::vector<MistakenAttention> others;
+    for (const MistakenAttention& kernel : exact::AttentionMistakes(start_.attention(), true)) {
+      if (FindMistake(kernel.id)->rounding && !kernel.weights && !kernel.output)
+        others.push_back(kernel);
+    }
+    std::vector<Hypothesis> rotations;  // that keep what others' q and k lie in
+    for (const RopeMistake& mistake : RotationMistakes()) {
+      if (!FindMistake(mistake.id)->rounding) continue;
+      rotations.push_back(OfRotation(mistake));
+      others.push_back(rotations.back().kernel);
+    }
+    return ExplainSchedule(capture_, contract_, start_, failed, rows, others);
   }
 
  private:
@@ -98,17 +97,9 @@ class ForwardDiagnosis {
   }
 
   void TryOne(Hypothesis hypothesis) {
-    // Rounded weights are within the freedom that contracts of 16-bit inputs leave.
-    if (hypothesis.kernel.weights) {
-      const Contract& rounds = DefaultContract(hypothesis.kernel.weights->dtype);
-      hypothesis.contract.weight_rounding =
-          std::max(contract_.weight_rounding, rounds.weight_rounding);
-      hypothesis.contract.weight_absolute =
-          std::max(contract_.weight_absolute, rounds.weight_absolute);
-    }
     if (Try(capture_, hypothesis, first_, start_.options()).Share() < kFirstShare) return;
     const Explained explained = Try(capture_, hypothesis, all_, start_.options());
-    findings_.push_back({hypothesis.id, hypothesis.where, explained.Share(), explained.misfit});
+    findings_.push_back({hypothesis.id, hypothesis.where, explained.Share()});
   }
 
   void TryCaptureMistakes() {
@@ -162,22 +153,30 @@ class ForwardDiagnosis {
     TryOne(misread);
   }
 
+  std::vector<RopeMistake> RotationMistakes() const {
+    if (!capture_.problem.rope || (capture_.q_rope && capture_.k_rope)) return {};
+    return RopeMistakes(capture_.problem);
+  }
+
   // The freedom of libm is as large in a mistaken rotation as in the right one.
+  Hypothesis OfRotation(const RopeMistake& mistake) const {
+    auto rotation = std::make_shared<const MistakenRotation>(
+        Rotate(capture_.problem, mistake, start_.options()));
+    auto understood = std::make_shared<IntervalProblem>(start_.problem());
+    if (!capture_.q_rope) understood->problem.q = rotation->q.view;
+    if (!capture_.k_rope) understood->problem.k = rotation->k.view;
+    MistakenAttention kernel;
+    kernel.id = mistake.id;
+    kernel.where = mistake.where;
+    kernel.attention = std::move(understood);
+    Hypothesis hypothesis = Of(kernel);
+    hypothesis.rotation = std::move(rotation);
+    return hypothesis;
+  }
+
   void TryRotations() {
-    if (!capture_.problem.rope || (capture_.q_rope && capture_.k_rope)) return;
-    for (const RopeMistake& mistake : RopeMistakes(capture_.problem)) {
-      auto rotation = std::make_shared<const MistakenRotation>(
-          Rotate(capture_.problem, mistake, start_.options()));
-      auto understood = std::make_shared<IntervalProblem>(start_.problem());
-      if (!capture_.q_rope) understood->problem.q = rotation->q.view;
-      if (!capture_.k_rope) understood->problem.k = rotation->k.view;
-      MistakenAttention kernel;
-      kernel.id = mistake.id;
-      kernel.where = mistake.where;
-      kernel.attention = std::move(understood);
-      Hypothesis hypothesis = Of(kernel);
-      hypothesis.rotation = std::move(rotation);
-      TryOne(std::move(hypothesis));
+    for (const RopeMistake& mistake : RotationMistakes()) {
+      if (!FindMistake(mistake.id)->rounding) TryOne(OfRotation(mistake));
     }
   }
 
@@ -286,29 +285,13 @@ class ForwardDiagnosis {
 
 bool Explains(const Finding& finding) { return finding.explains >= kExplains; }
 
-// Of roundings that explain the answer the one that fits best: what they move is so little that
-// each explains what another did.
-void KeepBestRounding(std::vector<Finding>& findings) {
-  const auto rounding = [](const Finding& finding) {
-    return Explains(finding) && FindMistake(finding.id)->rounding;
-  };
-  double least = std::numeric_limits<double>::infinity();
-  for (const Finding& finding : findings) {
-    if (rounding(finding)) least = std::min(least, finding.misfit);
-  }
-  const auto worse = [&](const Finding& finding) {
-    return rounding(finding) && finding.misfit > least;
-  };
-  findings.erase(std::remove_if(findings.begin(), findings.end(), worse), findings.end());
-}
-
 // Best first, those of a percent by the table's order; each id once.
 std::vector<Cause> Ranked(std::vector<Finding> findings) {
-  KeepBestRounding(findings);
   const auto percent = [](const Finding& finding) { return std::floor(finding.explains * 100); };
   std::stable_sort(findings.begin(), findings.end(), [&](const Finding& x, const Finding& y) {
     if (percent(x) != percent(y)) return percent(x) > percent(y);
-    return MistakeRank(x.id) < MistakeRank(y.id);
+    if (x.id != y.id) return MistakeRank(x.id) < MistakeRank(y.id);
+    return x.explains > y.explains;
   });
   std::vector<Cause> causes;
   std::set<std::string> told;
@@ -341,16 +324,21 @@ std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contrac
   if (!plain.empty()) return plain;
   ForwardDiagnosis diagnosis(capture, contract, verdict, options);
   std::vector<Finding> findings;
-  if (o != nullptr && o->Biased() &&
-      static_cast<double>(o->census.outside) <
-          kFewWrong * static_cast<double>(o->census.elements())) {
-    findings = diagnosis.ByBias(o->biases);
-    if (std::any_of(findings.begin(), findings.end(), Explains)) return Ranked(findings);
+  const auto add = [&](const std::vector<Finding>& more) {
+    findings.insert(findings.end(), more.begin(), more.end());
+  };
+  const auto explained = [&] { return std::any_of(findings.begin(), findings.end(), Explains); };
+  const bool roundings_first = o != nullptr && o->Biased() &&
+                               static_cast<double>(o->census.outside) <
+                                   kFewWrong * static_cast<double>(o->census.elements());
+  if (!roundings_first) {
+    add(diagnosis.ByIntervals());
+    if (!explained()) add(PlaceFindings(capture, start, verdict));
   }
-  for (const Finding& finding : diagnosis.ByIntervals()) findings.push_back(finding);
-  if (std::none_of(findings.begin(), findings.end(), Explains)) {
-    for (const Finding& finding : PlaceFindings(capture, start, verdict))
-      findings.push_back(finding);
+  if (!explained()) add(diagnosis.BySchedule(verdict));
+  if (roundings_first && !explained()) {
+    add(diagnosis.ByIntervals());
+    if (!explained()) add(PlaceFindings(capture, start, verdict));
   }
   return Ranked(findings);
 }

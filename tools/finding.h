@@ -15,7 +15,6 @@ namespace bitanchor::tools {
 struct Finding {
   std::string id, where;
   double explains;
-  double misfit = 0;  // as Explained's: what tells one rounding from another
 };
 
 // The mistake of the table, `where` added to what it says. id must be of the table.

@@ -31,12 +31,6 @@ float OtherSixteenBits(DType dtype, float x) {
   return ToF32(BF16{ToF16(x).bits});
 }
 
-double Misfit(DType dtype, const Interval& want, float got) {
-  const double off = std::fabs(got - static_cast<double>(RoundTo(dtype, want.want)));
-  if (!std::isfinite(off) || want.magnitude == 0) return 0;
-  return std::min(16.0, off / (UnitRoundoff(dtype) * want.magnitude));
-}
-
 // What a row of the capture holds: o [D], NaN where it is absent, and LSE.
 struct Answered {
   std::vector<float> o;
@@ -60,7 +54,7 @@ Answered AnswerAt(const Capture& capture, const RowPlace& at, const LseSpec& spe
 
 bool Empty(const Interval& lse) { return std::isinf(lse.want) && lse.want < 0; }
 
-// The mistaken kernel's intervals of one row, its roundings of weights and outputs in them.
+// The mistaken kernel's intervals of one row.
 void Intervals(const Hypothesis& hypothesis, const RowPlace& at, GatheredRow& row,
                IntervalBlock& out) {
   const exact::MistakenAttention& kernel = hypothesis.kernel;
@@ -72,22 +66,8 @@ void Intervals(const Hypothesis& hypothesis, const RowPlace& at, GatheredRow& ro
     MistakenIntervals(row, hypothesis.contract, of_lse);
   }
   Gather(kernel, of.o, row);
-  if (kernel.output) row.o_dtype = DType::kF32;
   MistakenIntervals(row, hypothesis.contract, out);
   if (apart) out.lse = of_lse.lse;
-  if (kernel.weights) {
-    const std::vector<double> centre = Centre(row, kernel.weights).o;
-    for (size_t d = 0; d < centre.size(); ++d) out.o[d].want = centre[d];
-  }
-  if (!kernel.output) return;
-  const auto stored = [&](double x) {
-    return RoundTo(kernel.output->dtype, x, kernel.output->mode);
-  };
-  for (Interval& interval : out.o) {
-    interval.low = stored(interval.low);
-    interval.high = stored(interval.high);
-    interval.want = stored(interval.want);
-  }
 }
 
 }  // namespace
@@ -121,10 +101,8 @@ double Explained::Share() const {
 
 Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample& sample,
               const simd::EngineOptions& options) {
-  const DType o_dtype = hypothesis.kernel.attention->o_dtype;
   const int workers = simd::Workers(options);
   std::vector<Explained> parts(workers);
-  for (Explained& part : parts) part.bias = Bias(o_dtype);
   std::vector<GatheredRow> scratch(workers);
   const LseSpec spec = hypothesis.lse_spec.value_or(capture.lse_spec);
   simd::ParallelFor(options, static_cast<int64_t>(sample.rows.size()), [&](int64_t n, int worker) {
@@ -145,11 +123,6 @@ Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample
     const std::vector<uint8_t>& wrong = sample.wrong[n];
     for (size_t d = 0; d < got.o.size(); ++d) look(want.o[d], got.o[d], wrong[d]);
     if (capture.lse) look(want.lse[0], got.lse, wrong[wrong.size() - 1]);
-    for (size_t d = 0; d < got.o.size(); ++d) mine.misfit += Misfit(o_dtype, want.o[d], got.o[d]);
-    if (capture.o) {
-      mine.bias.AddRow(at.b, at.i, at.h, got.o.data(), want.o.data(),
-                       static_cast<int64_t>(got.o.size()));
-    }
   });
   Explained all = parts[0];
   for (int worker = 1; worker < workers; ++worker) {
@@ -157,8 +130,6 @@ Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample
     all.judged += parts[worker].judged;
     all.wrong_inside += parts[worker].wrong_inside;
     all.wrong += parts[worker].wrong;
-    all.misfit += parts[worker].misfit;
-    all.bias.Merge(parts[worker].bias);
   }
   if (2 * all.judged < sample.elements) all.inside = 0;  // too little is left to judge by
   return all;

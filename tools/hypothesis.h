@@ -11,7 +11,6 @@
 #include "lib/exact/mistaken_attention.h"
 #include "lib/file/capture.h"
 #include "lib/recipe/contract.h"
-#include "lib/verdict/bias.h"
 #include "tools/attention_start.h"
 #include "tools/mistaken_rope.h"
 
@@ -41,8 +40,6 @@ struct Explained {
   int64_t inside = 0, judged = 0;  // elements that the mistaken kernel may answer; that say so
   int64_t wrong_inside = 0;        // of those that are wrong
   int64_t wrong = 0;               // all of those
-  Bias bias{DType::kF32};          // of o, from the mistaken kernel's centre
-  double misfit = 0;               // of o: sum of |got - what it stores|, in units of u m_d
 
   // The share of the answer that the mistake accounts for: of all elements, or of the wrong ones if
   // that is less. Intervals that would admit nearly anything count for nothing.

@@ -61,6 +61,7 @@ void Gather(const MistakenAttention& kernel, const RowPlace& of, GatheredRow& ro
   for (std::vector<float>* part : {&row.q, &row.k, &row.v, &row.q_deviation, &row.k_deviation}) {
     part->clear();
   }
+  row.keys.clear();
   Append(problem.q, of.b, of.i, of.h, row.q);
   if (from.q_deviation) Append(from.q_deviation, of.b, of.i, of.h, row.q_deviation);
   const auto back = [&](int64_t j, int64_t by) {
@@ -75,6 +76,7 @@ void Gather(const MistakenAttention& kernel, const RowPlace& of, GatheredRow& ro
       Append(problem.k, of.b, key, key_head, row.k);
       if (from.k_deviation) Append(from.k_deviation, of.b, key, key_head, row.k_deviation);
       Append(problem.v, of.b, value, key_head, row.v);
+      row.keys.push_back(j);
       ++row.n;
     }
   }

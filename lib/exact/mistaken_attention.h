@@ -67,6 +67,7 @@ struct RowPlace {
 // One query and its keys, gathered. Valid until the next Gather into it.
 struct GatheredRow {
   int64_t D = 0, n = 0;                         // n keys
+  std::vector<int64_t> keys;                    // [n], where each is visible, ascending
   std::vector<float> q, k, v;                   // [D], [n, D], [n, D]
   std::vector<float> q_deviation, k_deviation;  // likewise, or empty
   double scale = 0;
