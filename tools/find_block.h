@@ -11,12 +11,13 @@
 namespace bitanchor::tools {
 
 // For each way of exact::kBlockMistakes, the block of `block_keys` keys with which it comes closest
-// to the answers `o` at these rows. Cost: a few passes over each row's keys, whatever the number of
-// blocks.
+// to the answers `o` at these rows; with moved_k, WithBlock's, for the ways that take it. Cost: a
+// few passes over each row's keys, whatever the number of blocks.
 std::vector<exact::MistakenAttention> LikeliestBlocks(const exact::RightAttention& right,
                                                       const TensorView& o,
                                                       const std::vector<exact::RowPlace>& rows,
-                                                      int64_t block_keys);
+                                                      int64_t block_keys,
+                                                      const TensorView& moved_k = {});
 
 }  // namespace bitanchor::tools
 

@@ -10,24 +10,29 @@ namespace {
 
 constexpr double kLog2E = 1.4426950408889634;
 
-MistakenAttention Of(const RightAttention& right, std::string id, std::string where = "") {
-  MistakenAttention kernel;
-  kernel.id = std::move(id);
-  kernel.where = std::move(where);
-  kernel.attention = right;
-  return kernel;
-}
-
 // A kernel that understood the problem otherwise: change(problem) says how.
 template <typename Change>
 MistakenAttention Otherwise(const RightAttention& right, std::string id, std::string where,
                             const Change& change) {
   auto understood = std::make_shared<IntervalProblem>(*right);
   change(*understood);
-  return Of(std::move(understood), std::move(id), std::move(where));
+  return Mistaken(std::move(understood), std::move(id), std::move(where));
 }
 
 std::string Signed(int64_t by) { return (by > 0 ? "+" : "") + std::to_string(by); }
+
+void AddAnchorTwice(const RightAttention& right, std::vector<MistakenAttention>& all) {
+  const auto add = [&](const std::string& where, bool in_anchors_rows) {
+    all.push_back(Mistaken(right, "anchor-twice", where));
+    all.back().times = [right, in_anchors_rows](const RowPlace& of, int64_t j) {
+      const Mask& mask = right->problem.mask;
+      const bool counts = in_anchors_rows || mask.q_ids[of.b * mask.Sq + of.i] != 0;
+      return counts && mask.k_ids[of.b * mask.Skv + j] == 0 ? 2 : 1;
+    };
+  };
+  add("by the queries of documents", false);
+  add("by every query", true);
+}
 
 void AddMaskMistakes(const RightAttention& right, std::vector<MistakenAttention>& all) {
   const Mask& mask = right->problem.mask;
@@ -67,8 +72,10 @@ void AddMaskMistakes(const RightAttention& right, std::vector<MistakenAttention>
       if (auto moved = WithStartsMoved(right, by)) all.push_back(*moved);
     }
   }
-  if (spec.rule == MaskRule::kAnchor)
+  if (spec.rule == MaskRule::kAnchor) {
     with("anchor-dropped", "", [](MaskSpec& wrong) { wrong.rule = MaskRule::kDocument; });
+    AddAnchorTwice(right, all);
+  }
 }
 
 void AddScaleMistakes(const RightAttention& right, std::vector<MistakenAttention>& all) {
@@ -105,7 +112,7 @@ void AddHeadMistakes(const RightAttention& right, std::vector<MistakenAttention>
     std::vector<int64_t> heads(Hq);
     const auto map = [&](const std::string& where, const auto& key_head) {
       for (int64_t h = 0; h < Hq; ++h) heads[h] = key_head(h);
-      all.push_back(Of(right, "heads-mapped", where));
+      all.push_back(Mistaken(right, "heads-mapped", where));
       all.back().key_heads = heads;
     };
     if (group > 1) {
@@ -118,7 +125,7 @@ void AddHeadMistakes(const RightAttention& right, std::vector<MistakenAttention>
   std::vector<int64_t> answers(Hq);
   const auto permute = [&](const std::string& where, const auto& head) {
     for (int64_t h = 0; h < Hq; ++h) answers[h] = head(h);
-    all.push_back(Of(right, "heads-permuted", where));
+    all.push_back(Mistaken(right, "heads-permuted", where));
     all.back().answer_heads = answers;
   };
   permute("heads in reverse order", [&](int64_t h) { return Hq - 1 - h; });
@@ -134,9 +141,9 @@ void AddHeadMistakes(const RightAttention& right, std::vector<MistakenAttention>
             [&](int64_t h) { return h % group * Hkv + h / group; });
   }
   if (Sq == 1) return;
-  all.push_back(Of(right, "layout-transposed", "written as bhsd, read as bshd"));
+  all.push_back(Mistaken(right, "layout-transposed", "written as bhsd, read as bshd"));
   all.back().misread = Misread::kHeadsFirst;
-  all.push_back(Of(right, "layout-transposed", "written as bshd, read as bhsd"));
+  all.push_back(Mistaken(right, "layout-transposed", "written as bshd, read as bhsd"));
   all.back().misread = Misread::kTokensFirst;
 }
 
@@ -154,7 +161,7 @@ void AddTensorMistakes(const RightAttention& right, std::vector<MistakenAttentio
   }
   if (shape.Skv == 1) return;
   for (const int64_t by : {1, -1}) {
-    all.push_back(Of(
+    all.push_back(Mistaken(
         right, "values-shifted",
         by > 0 ? "key j takes the value of token j - 1" : "key j takes the value of token j + 1"));
     all.back().moved = {0, shape.Skv};
@@ -170,13 +177,13 @@ void AddRoundingMistakes(const RightAttention& right, bool weights_stay_exact,
     const std::string name(DTypeName(dtype));
     if (!wide && dtype != right->problem.dtype) continue;
     if (weights_stay_exact) {
-      all.push_back(Of(right, "weights-rounded", "to " + name));
+      all.push_back(Mistaken(right, "weights-rounded", "to " + name));
       all.back().weights = RoundingTo{dtype};
     }
-    all.push_back(Of(right, "weights-truncated", "to " + name));
+    all.push_back(Mistaken(right, "weights-truncated", "to " + name));
     all.back().weights = RoundingTo{dtype, Rounding::kTowardZero};
   }
-  all.push_back(Of(right, "output-truncated", "to " + std::string(DTypeName(o_dtype))));
+  all.push_back(Mistaken(right, "output-truncated", "to " + std::string(DTypeName(o_dtype))));
   all.back().output = RoundingTo{o_dtype, Rounding::kTowardZero};
 }
 
@@ -220,32 +227,6 @@ std::optional<MistakenAttention> Moved(const RightAttention& right, int64_t by,
 
 }  // namespace
 
-MistakenAttention WithBlock(const RightAttention& right, BlockMistake mistake, int64_t block_keys,
-                            const KeyRange& keys) {
-  const std::string where =
-      "keys " + std::to_string(keys.first) + ".." + std::to_string(keys.end - 1);
-  switch (mistake) {
-    case BlockMistake::kSkipped:
-    case BlockMistake::kRepeated: {
-      const bool skipped = mistake == BlockMistake::kSkipped;
-      MistakenAttention kernel = Of(right, skipped ? "block-skipped" : "block-repeated", where);
-      kernel.counted = keys;
-      kernel.times = skipped ? 0 : 2;
-      return kernel;
-    }
-    case BlockMistake::kStaleValues:
-    case BlockMistake::kWrongBlock: {
-      const bool stale = mistake == BlockMistake::kStaleValues;
-      MistakenAttention kernel = Of(right, stale ? "stale-tile" : "key-block-wrong", where);
-      kernel.moved = keys;
-      kernel.values_back = block_keys;
-      kernel.keys_back = stale ? 0 : block_keys;
-      return kernel;
-    }
-  }
-  return {};
-}
-
 MistakenAttention WithWindow(const RightAttention& right, std::optional<int64_t> window_keys) {
   const std::optional<int64_t>& own = right->problem.mask.spec.window_keys;
   const std::string id = !own           ? "window-applied"
@@ -285,6 +266,8 @@ std::vector<MistakenAttention> AttentionMistakes(const RightAttention& right,
   AddScaleMistakes(right, all);
   AddHeadMistakes(right, all);
   AddTensorMistakes(right, all);
+  for (MistakenAttention& kernel : WithTileKeyDropped(right, kBlockKeys))
+    all.push_back(std::move(kernel));
   const int64_t Skv = right->problem.shape.Skv, first = Skv / 2 / kBlockKeys * kBlockKeys;
   for (const BlockMistake mistake : kBlockMistakes) {
     if (Skv > kBlockKeys)

@@ -4,25 +4,13 @@
 #define BITANCHOR_LIB_EXACT_ATTENTION_MISTAKES_H_
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
+#include "lib/exact/block_mistakes.h"
 #include "lib/exact/mistaken_attention.h"
 
 namespace bitanchor::exact {
-
-using RightAttention = std::shared_ptr<const IntervalProblem>;
-
-// Keys in tiles of so many, which kernels visit, skip or load wrongly.
-inline constexpr int64_t kBlockKeys = 64;
-enum class BlockMistake { kSkipped, kRepeated, kStaleValues, kWrongBlock };
-inline constexpr BlockMistake kBlockMistakes[] = {BlockMistake::kSkipped, BlockMistake::kRepeated,
-                                                  BlockMistake::kStaleValues,
-                                                  BlockMistake::kWrongBlock};
-// `keys`: the block, of whose length the blocks before it are.
-MistakenAttention WithBlock(const RightAttention& right, BlockMistake mistake, int64_t block_keys,
-                            const KeyRange& keys);
 
 // The window is so many keys; nullopt: ignored.
 MistakenAttention WithWindow(const RightAttention& right, std::optional<int64_t> window_keys);
@@ -39,8 +27,8 @@ std::optional<MistakenAttention> WithStartMoved(const RightAttention& right, int
 
 // Every mistake that means something for this problem's mask, scale, heads and types, whether or
 // not it changes an answer; several of one id where there is a choice. Blocks: that of kBlockKeys
-// in the middle of the keys. Of roundings: weights that are truncated, or rounded where
-// `weights_stay_exact` (the contract lets them not be), and outputs that are truncated.
+// in the middle of the keys; tiles of as many. Of roundings: weights that are truncated, or rounded
+// where `weights_stay_exact` (the contract lets them not be), and outputs that are truncated.
 std::vector<MistakenAttention> AttentionMistakes(const RightAttention& right,
                                                  bool weights_stay_exact);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "lib/exact/attention_interval.h"
 #include "lib/number/elementary.h"
@@ -49,6 +50,14 @@ bool SamePlace(const RowPlace& one, const RowPlace& other) {
 
 }  // namespace
 
+MistakenAttention Mistaken(RightAttention attention, std::string id, std::string where) {
+  MistakenAttention kernel;
+  kernel.id = std::move(id);
+  kernel.where = std::move(where);
+  kernel.attention = std::move(attention);
+  return kernel;
+}
+
 void Gather(const MistakenAttention& kernel, const RowPlace& of, GatheredRow& row) {
   const IntervalProblem& from = *kernel.attention;
   const AttentionProblem& problem = from.problem;
@@ -72,8 +81,9 @@ void Gather(const MistakenAttention& kernel, const RowPlace& of, GatheredRow& ro
     const bool moved = kernel.moved.Holds(j);
     const int64_t key = moved ? back(j, kernel.keys_back) : j;
     const int64_t value = moved ? back(j, kernel.values_back) : j;
-    for (int64_t n = kernel.counted.Holds(j) ? kernel.times : 1; n > 0; --n) {
-      Append(problem.k, of.b, key, key_head, row.k);
+    for (int64_t n = kernel.times ? kernel.times(of, j) : 1; n > 0; --n) {
+      const TensorView& keys = moved && kernel.moved_k ? kernel.moved_k : problem.k;
+      Append(keys, of.b, key, key_head, row.k);
       if (from.k_deviation) Append(from.k_deviation, of.b, key, key_head, row.k_deviation);
       Append(problem.v, of.b, value, key_head, row.v);
       row.keys.push_back(j);

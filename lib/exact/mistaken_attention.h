@@ -8,6 +8,7 @@
 #define BITANCHOR_LIB_EXACT_MISTAKEN_ATTENTION_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,11 @@ enum class Misread {
   kExchanged,    // written [H, S, D], read as if S were H and H were S
 };
 
+// The row of a problem: which a mistaken kernel answers in the place of another.
+struct RowPlace {
+  int64_t b, h, i;
+};
+
 struct KeyRange {  // [first, end)
   int64_t first = 0, end = 0;
   bool Holds(int64_t j) const { return first <= j && j < end; }
@@ -37,32 +43,33 @@ struct RoundingTo {
   Rounding mode = Rounding::kNearestEven;
 };
 
+using RightAttention = std::shared_ptr<const IntervalProblem>;
+
 // As it stands with nothing but `attention` set, no mistake: attention as the problem says.
 struct MistakenAttention {
   std::string id;     // of lib/recipe/mistake.h
   std::string where;  // what the id leaves open: "keys 192..255"; "" where it leaves nothing
 
   // The problem as the kernel understood it: its mask, scale and tensors, q and k rotated.
-  std::shared_ptr<const IntervalProblem> attention;
+  RightAttention attention;
 
   std::optional<int64_t> diagonal = std::nullopt;  // keys up to i' + this, where the mask's own
                                                    // spec is not causal
   std::vector<int64_t> key_heads = {};     // [Hq], the key head of each; empty: h / (Hq / Hkv)
   std::vector<int64_t> answer_heads = {};  // [Hq], whose answer stands at each; empty: its own
   Misread misread = Misread::kNot;
-  KeyRange counted = {};  // these keys count `times` times
-  int64_t times = 1;
+  // How often a key j that a row sees counts in it; empty: once.
+  std::function<int64_t(const RowPlace& of, int64_t j)> times = {};
   // Keys and values of these are those so many tokens before, around the end.
   KeyRange moved = {};
   int64_t keys_back = 0, values_back = 0;
+  TensorView moved_k = {};  // [B, Skv, Hkv, D], whose keys the moved ones are instead
   std::optional<RoundingTo> weights = std::nullopt;  // before P.V; the row sum keeps them exact
   std::optional<RoundingTo> output = std::nullopt;   // instead of one to nearest
 };
 
-// The row of a problem that a mistaken kernel answers in the place of another.
-struct RowPlace {
-  int64_t b, h, i;
-};
+// A kernel that understood the problem as it is, or as `attention` has it.
+MistakenAttention Mistaken(RightAttention attention, std::string id, std::string where = "");
 
 // One query and its keys, gathered. Valid until the next Gather into it.
 struct GatheredRow {

@@ -58,6 +58,11 @@ constexpr Mistake kMistakes[] = {
     {"anchor-dropped", "documents do not see the anchor",
      "add `| (document_id[kv_idx] == 0)` to FlexAttention's mask_mod, and keep the anchor's block "
      "in the BlockMask; with cu_seqlens give each document its copy of the anchor"},
+    {"anchor-twice", "the anchor's keys count twice",
+     "attend to the anchor once: with cu_seqlens copies of it, mask the shared one; "
+     "full_kv_indices "
+     "and kv_indices of the BlockMask must not both hold its block; a merge of partial results "
+     "(merge_state) must not hold it in both"},
     {"boundary-shifted", "documents start a token early or late",
      "cu_seqlens holds each document's first token, exclusive at the end: check "
      "cumsum(lengths) and document ids derived from position_ids == 0"},
@@ -86,8 +91,11 @@ constexpr Mistake kMistakes[] = {
     {"block-repeated", "a block of keys is visited twice",
      "check the loop's bounds, and that full_kv_indices and kv_indices of the BlockMask are "
      "disjoint"},
-    {"stale-tile", "a block of keys is weighed against the values of the block before",
-     "V's tile was read before its copy was complete: check barriers and pipeline stages "
+    {"tile-key-dropped", "a key of every tile is left out",
+     "check the bound of the loop within a tile, and the mask of its edge: tl.arange(0, BLOCK_N) < "
+     "n, not < n - 1 and not > 0"},
+    {"stale-tile", "a tile of V, or of K, is the one before",
+     "the tile was read before its copy was complete: check barriers and pipeline stages "
      "(cp.async.wait_group, TMA mbarrier phase)"},
     {"key-block-wrong", "a block of keys and values is the block before",
      "check the page table (block_table, kv_indices) and the tile index of K's and V's loads"},

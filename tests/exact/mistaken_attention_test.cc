@@ -33,7 +33,9 @@ struct ByHand {
   double scale;
   std::function<bool(int64_t b, int64_t i, int64_t j)> sees =
       [this](int64_t b, int64_t i, int64_t j) { return Inside(i, j, 0) && Related(b, i, j, true); };
-  std::function<int64_t(int64_t j)> count = [](int64_t) { return 1; };
+  std::function<int64_t(int64_t b, int64_t i, int64_t j)> count = [](int64_t, int64_t, int64_t) {
+    return 1;
+  };
   std::function<int64_t(int64_t j)> key = [](int64_t j) { return j; };
   std::function<int64_t(int64_t j)> value = [](int64_t j) { return j; };
   std::function<int64_t(int64_t h)> key_head = [](int64_t h) { return h / (kHq / kHkv); };
@@ -60,7 +62,7 @@ struct ByHand {
       for (int64_t d = 0; d < kD; ++d)
         s += static_cast<double>(p.q.At(b, i, h, d)) * p.k.At(b, key(j), key_head(h), d);
       // Scores are small here: no maximum is subtracted.
-      const double w = static_cast<double>(count(j)) * std::exp(s * scale);
+      const double w = static_cast<double>(count(b, i, j)) * std::exp(s * scale);
       l += w;
       for (int64_t d = 0; d < kD; ++d) o[d] += weight(w) * p.v.At(b, value(j), key_head(h), d);
     }
@@ -159,14 +161,26 @@ Expected OtherMistakes() {
     };
   }
   const auto in_block = [](int64_t j) { return 64 <= j && j < 128; };
-  all["block-skipped keys 64..127"] = [in_block](ByHand& k) {
-    k.count = [in_block](int64_t j) { return in_block(j) ? 0 : 1; };
+  const auto counted = [&](const std::string& name, int64_t times, const auto& holds) {
+    all[name] = [times, holds](ByHand& k) {
+      k.count = [times, holds](int64_t, int64_t, int64_t j) { return holds(j) ? times : 1; };
+    };
   };
-  all["block-repeated keys 64..127"] = [in_block](ByHand& k) {
-    k.count = [in_block](int64_t j) { return in_block(j) ? 2 : 1; };
+  counted("block-skipped keys 64..127", 0, in_block);
+  counted("block-repeated keys 64..127", 2, in_block);
+  counted("anchor-twice by every query", 2, [](int64_t j) { return j == 0; });
+  all["anchor-twice by the queries of documents"] = [](ByHand& k) {
+    k.count = [](int64_t, int64_t i, int64_t j) { return i > 0 && j == 0 ? 2 : 1; };
   };
+  counted("tile-key-dropped the last of every tile of 64", 0,
+          [](int64_t j) { return j == 63 || j == 127; });
+  counted("tile-key-dropped the last, a partial one's too, of every tile of 64", 0,
+          [](int64_t j) { return j == 63 || j == 127 || j == 149; });
+  counted("tile-key-dropped the first of every tile of 64", 0,
+          [](int64_t j) { return j == 0 || j == 64 || j == 128; });
   const auto before = [in_block](int64_t j) { return in_block(j) ? j - 64 : j; };
-  all["stale-tile keys 64..127"] = [before](ByHand& k) { k.value = before; };
+  all["stale-tile V of keys 64..127"] = [before](ByHand& k) { k.value = before; };
+  all["stale-tile K of keys 64..127"] = [before](ByHand& k) { k.key = before; };
   all["key-block-wrong keys 64..127"] = [before](ByHand& k) { k.key = k.value = before; };
   return all;
 }
@@ -232,6 +246,51 @@ TEST(MistakenAttention, EveryMistakeIsInTheTable) {
     EXPECT_FALSE(mistake.says.empty() || mistake.fix.empty()) << mistake.id;
   }
   EXPECT_EQ(Mistakes().back().id, "unknown");
+}
+
+// A block's keys that lie in another tensor, as those exchanged before RoPE do: V for one.
+TEST(MistakenAttention, MovedKeysOfTheirOwn) {
+  const OwnedProblem owned =
+      MakeProblem({1, 12, 12, 2, 1, 4}, DType::kF32, {}, Values::kNormal, 11);
+  OwnedProblem other = MakeProblem({1, 12, 12, 2, 1, 4}, DType::kF32, {}, Values::kNormal, 11);
+  for (const int64_t j : {4, 5, 6, 7}) {
+    for (int64_t d = 0; d < 4; ++d) {
+      StoreRounded(DType::kF32, other.Element(other.k, other.problem.k, 0, j, 0, d),
+                   owned.problem.v.At(0, j, 0, d));
+      StoreRounded(DType::kF32, other.Element(other.v, other.problem.v, 0, j, 0, d),
+                   owned.problem.v.At(0, j - 4, 0, d));
+    }
+  }
+  const MistakenAttention kernel =
+      exact::WithBlock(Right(owned), exact::BlockMistake::kWrongBlock, 4, {4, 8}, owned.problem.v);
+  EXPECT_EQ(kernel.where, "keys 4..7, before RoPE");
+  const MistakenAttention want = exact::Mistaken(Right(other), "");
+  exact::GatheredRow row;
+  for (int64_t i = 0; i < 12; ++i) {
+    const exact::StoredRow got = exact::Stored(kernel, {0, 1, i}, row);
+    const exact::StoredRow expected = exact::Stored(want, {0, 1, i}, row);
+    EXPECT_EQ(got.o, expected.o) << "row " << i;
+    EXPECT_EQ(got.lse, expected.lse) << "row " << i;
+  }
+}
+
+// 129 keys: the last tile of 64 has one; 64 keys: no tile ends before them.
+TEST(MistakenAttention, TilesThatDropAKey) {
+  const auto kernels = [](int64_t Skv) {
+    const OwnedProblem owned = MakeProblem({1, 1, Skv, 1, 1, 4}, DType::kF32,
+                                           {MaskRule::kFull, false}, Values::kNormal, 1);
+    std::vector<int64_t> left;  // by kernel
+    exact::GatheredRow row;
+    for (const MistakenAttention& kernel : exact::WithTileKeyDropped(Right(owned), 64)) {
+      exact::Gather(kernel, {0, 0, 0}, row);
+      left.push_back(row.n);
+    }
+    return left;
+  };
+  EXPECT_EQ(kernels(64), (std::vector<int64_t>{}));
+  EXPECT_EQ(kernels(65), (std::vector<int64_t>{64, 63, 63}));
+  EXPECT_EQ(kernels(128), (std::vector<int64_t>{126, 126}));
+  EXPECT_EQ(kernels(129), (std::vector<int64_t>{127, 126, 126}));
 }
 
 MistakenAttention Only(const exact::RightAttention& right, const std::string& id,
