@@ -63,7 +63,10 @@ class ForwardDiagnosis {
     TryRotations();
     TryStarts();
     TryWindows();
-    for (const int64_t block_keys : {64, 128, 32, 16}) TryBlocks(block_keys);
+    for (const int64_t block_keys : {64, 128, 32, 16}) {
+      TryTiles(block_keys);
+      TryBlocks(block_keys);
+    }
     TryHeads();
     return findings_;
   }
@@ -160,24 +163,25 @@ class ForwardDiagnosis {
 
   // The freedom of libm is as large in a mistaken rotation as in the right one.
   Hypothesis OfRotation(const RopeMistake& mistake) const {
-    auto rotation = std::make_shared<const MistakenRotation>(
-        Rotate(capture_.problem, mistake, start_.options()));
+    auto rotation = std::make_shared<const MistakenRotation>(Rotate(mistake, start_.options()));
     auto understood = std::make_shared<IntervalProblem>(start_.problem());
     if (!capture_.q_rope) understood->problem.q = rotation->q.view;
-    if (!capture_.k_rope) understood->problem.k = rotation->k.view;
-    MistakenAttention kernel;
-    kernel.id = mistake.id;
-    kernel.where = mistake.where;
-    kernel.attention = std::move(understood);
-    Hypothesis hypothesis = Of(kernel);
+    if (!capture_.k_rope) {
+      understood->problem.k = rotation->k.view;
+      understood->problem.v = mistake.v;
+    }
+    Hypothesis hypothesis = Of(exact::Mistaken(std::move(understood), mistake.id, mistake.where));
     hypothesis.rotation = std::move(rotation);
     return hypothesis;
   }
 
   void TryRotations() {
-    for (const RopeMistake& mistake : RotationMistakes()) {
+    const std::vector<RopeMistake> mistakes = RotationMistakes();
+    for (const RopeMistake& mistake : mistakes) {
       if (!FindMistake(mistake.id)->rounding) TryOne(OfRotation(mistake));
     }
+    if (mistakes.empty() || HasCause()) return;
+    for (const RopeMistake& mistake : OtherBases(capture_.problem)) TryOne(OfRotation(mistake));
   }
 
   // A start that moved makes the token beside it wrong.
@@ -217,11 +221,28 @@ class ForwardDiagnosis {
     }
   }
 
+  void TryTiles(int64_t tile_keys) {
+    if (tile_keys == exact::kBlockKeys) return;  // among AttentionMistakes
+    for (const MistakenAttention& kernel :
+         exact::WithTileKeyDropped(start_.attention(), tile_keys)) {
+      TryOne(Of(kernel));
+    }
+  }
+
   void TryBlocks(int64_t block_keys) {
     if (!capture_.o || start_.problem().problem.shape.Skv <= block_keys || HasCause()) return;
     for (const MistakenAttention& kernel :
          LikeliestBlocks(start_.attention(), capture_.o, first_.rows, block_keys)) {
       TryOne(Of(kernel));
+    }
+    if (!capture_.problem.rope || capture_.k_rope) return;
+    auto rotation = std::make_shared<MistakenRotation>();
+    rotation->k = RotatedFromBefore(capture_.problem, block_keys, start_.options());
+    for (const MistakenAttention& kernel : LikeliestBlocks(
+             start_.attention(), capture_.o, first_.rows, block_keys, rotation->k.view)) {
+      Hypothesis hypothesis = Of(kernel);
+      hypothesis.rotation = rotation;
+      TryOne(std::move(hypothesis));
     }
   }
 

@@ -53,34 +53,32 @@ struct Count {
 
 // How far a mistaken kernel's own rounding and its libm may take it where no set of admissible
 // values is at hand: a unit in the last place of each product.
-double Freedom(const Rotation& rotation, const RowRecord& row, const RopeConfig& config,
-               int64_t d) {
+double Freedom(const TensorView& in, const RowRecord& row, const RopeConfig& config, int64_t d) {
   double size = 0;
   for (int64_t i = 0; i < config.rotary_dim / 2; ++i) {
     const auto [d1, d2] = PairDimensions(config, i);
     if (d != d1 && d != d2) continue;
-    size = std::fabs(rotation.in.At(row.b, row.s, row.h, d1)) +
-           std::fabs(rotation.in.At(row.b, row.s, row.h, d2));
+    size = std::fabs(in.At(row.b, row.s, row.h, d1)) + std::fabs(in.At(row.b, row.s, row.h, d2));
   }
-  return 2 * UnitRoundoff(rotation.in.dtype) * size;
+  return 2 * UnitRoundoff(in.dtype) * size;
 }
 
 void CountRows(const Rotation& rotation, const RopeMistake& mistake, const TensorView& mistaken,
                const exact::RopeIntervals& right, const exact::RopeIntervals* wrong, Count& count) {
   const int64_t S = rotation.in.shape[1], D = rotation.in.shape[3];
   const auto& positions = rotation.keys ? mistake.k_positions : mistake.q_positions;
+  const TensorView& in = rotation.keys ? mistake.k : mistake.q;
   std::vector<Interval> want, may;
   for (const RowRecord& row : rotation.rows) {
     const int64_t token = row.b * S + row.s;
     right.Token(rotation.in, row.b, row.s, (*rotation.positions)[token], want);
-    if (wrong != nullptr) wrong->Token(rotation.in, row.b, row.s, positions[token], may);
+    if (wrong != nullptr) wrong->Token(in, row.b, row.s, positions[token], may);
     for (int64_t d = 0; d < D; ++d) {
       const float got = rotation.answer.At(row.b, row.s, row.h, d);
       const double off = got - mistaken.At(row.b, row.s, row.h, d);
       const bool is_wrong = !Admits(want[row.h * D + d], got);
-      const bool inside = wrong != nullptr
-                              ? Admits(may[row.h * D + d], got)
-                              : std::fabs(off) <= Freedom(rotation, row, mistake.config, d);
+      const bool inside = wrong != nullptr ? Admits(may[row.h * D + d], got)
+                                           : std::fabs(off) <= Freedom(in, row, mistake.config, d);
       ++count.judged;
       count.inside += inside;
       count.wrong += is_wrong;
@@ -109,8 +107,10 @@ std::vector<Finding> ExplainRotation(const Capture& capture, const Contract& con
   const exact::RopeIntervals right(*p.rope, *FindRopeRecipe(p.rope->recipe), p.dtype,
                                    contract.libm_ulp);
   std::vector<Finding> findings = {{"zeros", "", ShareOfZeros(rotations)}};
-  for (const RopeMistake& mistake : RopeMistakes(p)) {
-    const MistakenRotation rotated = Rotate(p, mistake, options);
+  std::vector<RopeMistake> mistakes = RopeMistakes(p);
+  for (RopeMistake& base : OtherBases(p)) mistakes.push_back(std::move(base));
+  for (const RopeMistake& mistake : mistakes) {
+    const MistakenRotation rotated = Rotate(mistake, options);
     const bool plain = mistake.times == 1 && mistake.direction == RopeDirection::kForward;
     const exact::RopeIntervals wrong(mistake.config, mistake.recipe, p.dtype, contract.libm_ulp,
                                      exact::FrequencyFreedom(mistake.config));

@@ -23,7 +23,8 @@ struct Hypothesis {
   Contract contract;
   std::optional<LseSpec> lse_spec = std::nullopt;  // how LSE is stated, instead of the capture's
   bool other_16_bits = false;  // o's bits are those of the other 16-bit type than its label's
-  std::shared_ptr<const MistakenRotation> rotation = nullptr;  // what the kernel's q and k lie in
+  // What the kernel's q and k, or those that it moved, lie in.
+  std::shared_ptr<const MistakenRotation> rotation = nullptr;
 };
 
 // Elements of o and lse at some rows of a capture.

@@ -1,8 +1,11 @@
 #include "tools/mistaken_rope.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <utility>
 
 #include "simd/rope.h"
 
@@ -89,14 +92,16 @@ void AddPositionMistakes(const AttentionProblem& problem, const RopeMistake& rig
 }
 
 OwnedTensor RotatedBy(const TensorView& in, const std::vector<int64_t>& positions,
-                      const RopeMistake& mistake, const simd::EngineOptions& options) {
+                      const RopeMistake& mistake, const simd::EngineOptions& options,
+                      int64_t tokens_back = 0) {
   OwnedTensor out(in.dtype, in.shape, Layout::kBSHD);
   const auto [B, S, H, D] = in.shape;
   const size_t row_bytes = static_cast<size_t>(D) * DTypeBytes(in.dtype);
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t s = 0; s < S; ++s) {
+      const int64_t from = ((s - tokens_back) % S + S) % S;
       for (int64_t h = 0; h < H; ++h)
-        std::memcpy(out.view.Row(b, s, h), in.Row(b, s, h), row_bytes);
+        std::memcpy(out.view.Row(b, s, h), in.Row(b, from, h), row_bytes);
     }
   }
   for (int n = 0; n < mistake.times; ++n) {
@@ -106,11 +111,63 @@ OwnedTensor RotatedBy(const TensorView& in, const std::vector<int64_t>& position
   return out;
 }
 
+bool ComputesFrequencies(const RopeConfig& config) {
+  return config.cos.empty() && config.inv_freq.empty();
+}
+
+RopeMistake WithBase(const RopeMistake& right, double rope_theta) {
+  RopeMistake mistake = right;
+  mistake.id = "rope-theta";
+  mistake.where = fmt::format("{}", rope_theta);
+  mistake.config.rope_theta = rope_theta;
+  return mistake;
+}
+
+// Hugging Face's default, or the one that most models took after it.
+double UsualBase(const RopeConfig& config) { return config.rope_theta == 1e4 ? 5e5 : 1e4; }
+
+void AddConfigMistakes(const RopeMistake& right, std::vector<RopeMistake>& all) {
+  const RopeConfig& config = right.config;
+  if (!ComputesFrequencies(config)) return;
+  all.push_back(WithBase(right, UsualBase(config)));
+  if (config.type == RopeType::kDefault) return;
+  all.push_back(right);
+  all.back().id = "rope-scaling-ignored";
+  all.back().config.type = RopeType::kDefault;
+  if (AttentionFactor(config) == 1) return;
+  all.push_back(right);
+  all.back().id = "rope-scaling-ignored";
+  all.back().where = "its attention factor alone";
+  all.back().config.attention_factor = 1;
+}
+
+// Positions, integers all, as a 16-bit tensor of them holds them.
+void AddRoundedPositions(const RopeMistake& right, std::vector<RopeMistake>& all) {
+  const struct {
+    StageFormat format;
+    const char* where;
+  } formats[] = {{StageFormat::kBF16, "to BF16"}, {StageFormat::kTF32, "to F16 or TF32"}};
+  for (const auto& [format, where] : formats) {
+    RopeMistake mistake = right;
+    mistake.id = "rope-position-rounded";
+    mistake.where = where;
+    for (std::vector<int64_t>* of : {&mistake.q_positions, &mistake.k_positions}) {
+      for (int64_t& at : *of) at = static_cast<int64_t>(RoundTo(format, static_cast<double>(at)));
+    }
+    const bool differs =
+        mistake.q_positions != right.q_positions || mistake.k_positions != right.k_positions;
+    if (differs && Usable(mistake)) all.push_back(std::move(mistake));
+  }
+}
+
 }  // namespace
 
 RopeMistake RightRotation(const AttentionProblem& problem) {
   return {"",
           "",
+          problem.q,
+          problem.k,
+          problem.v,
           *problem.rope,
           *FindRopeRecipe(problem.rope->recipe),
           problem.q_positions,
@@ -126,12 +183,17 @@ std::vector<RopeMistake> RopeMistakes(const AttentionProblem& problem) {
     all.back().id = id;
     return all.back();
   };
+  RopeMistake& swapped = add("keys-values-swapped");
+  std::swap(swapped.k, swapped.v);
+  swapped.where = "before RoPE";
   add("rope-missing").times = 0;
   RopePairing& pairing = add("rope-pairing").config.pairing;
   pairing = pairing == RopePairing::kHalf ? RopePairing::kInterleaved : RopePairing::kHalf;
   add("rope-direction").direction = RopeDirection::kBackward;
   add("rope-applied-twice").times = 2;
+  AddConfigMistakes(right, all);
   AddPositionMistakes(problem, right, all);
+  AddRoundedPositions(right, all);
   if (config.cos.empty()) add("rope-angle-rounded").recipe.angle = StageFormat::kBF16;
   // Three roundings take tables of the model's type alone.
   if (right.recipe.apply != RopeApply::kThreeRoundings || problem.dtype == DType::kF32)
@@ -139,10 +201,25 @@ std::vector<RopeMistake> RopeMistakes(const AttentionProblem& problem) {
   return all;
 }
 
-MistakenRotation Rotate(const AttentionProblem& problem, const RopeMistake& mistake,
-                        const simd::EngineOptions& options) {
-  return {RotatedBy(problem.q, mistake.q_positions, mistake, options),
-          RotatedBy(problem.k, mistake.k_positions, mistake, options)};
+std::vector<RopeMistake> OtherBases(const AttentionProblem& problem) {
+  const RopeMistake right = RightRotation(problem);
+  std::vector<RopeMistake> all;
+  if (!ComputesFrequencies(right.config)) return all;
+  for (const double base : {1e4, 5e4, 1e5, 1.5e5, 2.5e5, 5e5, 1e6, 2e6, 5e6, 8e6, 1e7, 1e8}) {
+    if (base != right.config.rope_theta && base != UsualBase(right.config))
+      all.push_back(WithBase(right, base));
+  }
+  return all;
+}
+
+MistakenRotation Rotate(const RopeMistake& mistake, const simd::EngineOptions& options) {
+  return {RotatedBy(mistake.q, mistake.q_positions, mistake, options),
+          RotatedBy(mistake.k, mistake.k_positions, mistake, options)};
+}
+
+OwnedTensor RotatedFromBefore(const AttentionProblem& problem, int64_t back,
+                              const simd::EngineOptions& options) {
+  return RotatedBy(problem.k, problem.k_positions, RightRotation(problem), options, back);
 }
 
 }  // namespace bitanchor::tools

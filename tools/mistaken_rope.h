@@ -17,6 +17,7 @@ namespace bitanchor::tools {
 // As the right rotation, but for what is changed.
 struct RopeMistake {
   std::string id, where;  // as MistakenAttention's
+  TensorView q, k, v;     // what the kernel takes for them, before it rotates q and k
   RopeConfig config;
   RopeRecipe recipe;
   std::vector<int64_t> q_positions, k_positions;
@@ -27,15 +28,22 @@ struct RopeMistake {
 RopeMistake RightRotation(const AttentionProblem& problem);
 
 // Every one that means something for this problem, which has rope; several of one id where there
-// is a choice. Not those that the capture's own cos and sin are too short for.
+// is a choice. Not those that the capture's own cos and sin are too short for. Of other bases one.
 std::vector<RopeMistake> RopeMistakes(const AttentionProblem& problem);
+
+// The bases that models use, but the problem's and the one of RopeMistakes.
+std::vector<RopeMistake> OtherBases(const AttentionProblem& problem);
 
 // q and k as the mistaken kernel rotates them, in their dtype.
 struct MistakenRotation {
   OwnedTensor q, k;
 };
-MistakenRotation Rotate(const AttentionProblem& problem, const RopeMistake& mistake,
-                        const simd::EngineOptions& options);
+MistakenRotation Rotate(const RopeMistake& mistake, const simd::EngineOptions& options);
+
+// At each key, the one `back` tokens before (around the end) rotated as this one is: moved_k of
+// exact::WithBlock.
+OwnedTensor RotatedFromBefore(const AttentionProblem& problem, int64_t back,
+                              const simd::EngineOptions& options);
 
 }  // namespace bitanchor::tools
 

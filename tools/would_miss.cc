@@ -82,10 +82,11 @@ class Mutants {
   // By what attention makes of the rotation.
   void JudgeAttentionAfterRope() {
     for (const RopeMistake& mutant : RopeMistakes(capture_.problem)) {
-      const MistakenRotation wrong = Rotate(capture_.problem, mutant, options_);
+      const MistakenRotation wrong = Rotate(mutant, options_);
       auto understood = std::make_shared<IntervalProblem>(*right_);
       understood->problem.q = wrong.q.view;
       understood->problem.k = wrong.k.view;
+      understood->problem.v = mutant.v;
       MistakenAttention kernel;
       kernel.attention = std::move(understood);
       Judge(mutant.id, Answers(kernel));
@@ -95,9 +96,9 @@ class Mutants {
   // By the rotation itself, of which the capture holds one or both.
   void JudgeRotations(double libm_ulp) {
     const AttentionProblem& p = capture_.problem;
-    const MistakenRotation right = Rotate(p, RightRotation(p), options_);
+    const MistakenRotation right = Rotate(RightRotation(p), options_);
     for (const RopeMistake& mutant : RopeMistakes(p)) {
-      const MistakenRotation wrong = Rotate(p, mutant, options_);
+      const MistakenRotation wrong = Rotate(mutant, options_);
       bool differs = false, seen = false;
       JudgeRotation(capture_.q_rope, p.q, p.q_positions, right.q.view, wrong.q.view, libm_ulp,
                     differs, seen);

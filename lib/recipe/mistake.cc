@@ -112,6 +112,13 @@ constexpr Mistake kMistakes[] = {
      "the backward pass"},
     {"rope-applied-twice", "RoPE is applied twice",
      "cached keys are rotated already: rotate before the cache or after it, and q and k only once"},
+    {"rope-theta", "RoPE turns with another base (rope_theta)",
+     "pass the config's rope_theta: 10000 is a default of Hugging Face, vLLM and flash-attn, not "
+     "of "
+     "most models; look for it in rope_parameters as well as at the config's top"},
+    {"rope-scaling-ignored", "RoPE leaves out what rope_scaling asks for",
+     "take inverse frequencies and attention factor from the config's rope_scaling or "
+     "rope_parameters (Hugging Face: ROPE_INIT_FUNCTIONS[rope_type]), not from rope_theta alone"},
     {"positions-not-reset", "positions run on through documents",
      "pass position_ids that start again in each document (torch.arange per sequence), as the "
      "capture's do"},
@@ -121,6 +128,11 @@ constexpr Mistake kMistakes[] = {
      "positions count from 0; in decoding, the query's position is the cache's length before it"},
     {"positions-offset", "all positions are off by one, those of queries and keys alike",
      "positions count from 0; RoPE is relative, so that only roundings show it", true},
+    {"rope-position-rounded", "RoPE's positions are rounded to 16 bits",
+     "keep position_ids int64, and convert them to f32 alone: in bf16 they are exact to 256, in "
+     "f16 "
+     "and TF32 to 2048 (torch.autocast(enabled=False), allow_tf32 off for inv_freq @ "
+     "position_ids)"},
     {"rope-angle-rounded", "RoPE's angles are rounded to bf16",
      "compute position times inv_freq in f32, autocast disabled (torch.autocast(enabled=False)); "
      "inv_freq must not be cast with the model (model.to(bf16))"},

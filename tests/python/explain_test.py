@@ -130,6 +130,89 @@ def explain_blocks(explained: Explained, folder: Path) -> None:
         explained.failures.append(f"a wrong tile of 32 keys: got {cause['says']}")
 
 
+def explain_counts(explained: Explained, folder: Path) -> None:
+    """Keys that count twice, and keys of tiles that are left out; the window makes rows short."""
+    import numpy as np
+    import reference
+    from break_capture import Kernel
+    from capture_file import Capture
+
+    for by, packed in (("all", PROBLEMS[("bf16", "all")]), ("o", PROBLEMS[("f16 window", "all")])):
+        problem = make_problem(packed)
+        read = reference.read_problem(problem)
+        keys = np.arange(sum(packed.documents))
+
+        def counted(which: np.ndarray, times: int, says: str, want: str, where: str) -> None:
+            weight = np.where(which, float(times), 1.0)
+            wrong = Kernel(read, block=0, key_weight=weight).run()
+            answers = {"o": wrong["o"]} if by == "o" else {"o": wrong["o"], "lse": wrong["lse"]}
+            capture = Capture({**problem.tensors, **answers}, problem.metadata)
+            cause = explained.ask(f"{says}, {packed.dtype} by {by}", capture, want)
+            if where not in cause["says"]:
+                explained.failures.append(f"{says}: want {where}, got {cause['says']}")
+
+        counted(keys == 0, 2, "the anchor twice", "anchor-twice", "")
+        for tile, last in ((64, True), (128, True), (16, False)):
+            says = f"the {'last' if last else 'first'} of every tile of {tile}"
+            counted(keys % tile == (tile - 1 if last else 0), 0, says, "tile-key-dropped", says)
+
+
+def explain_before_rope(explained: Explained, folder: Path) -> None:
+    """What is exchanged before the kernel rotates it, and rotations by another base or position.
+
+    `bitanchor run` makes the wrong answers of problems that are changed so.
+    """
+    import numpy as np
+    from capture_file import Capture
+
+    # At 1,100 and beyond: rounded by bf16 to multiples of 8, exact in f16.
+    problem = make_problem(Packed("bf16", (100, 160, 127, 97), 4, 2, 64, 31))
+    problem.tensors["position_ids"] = problem.tensors["position_ids"] + 1100
+    rope = problem.metadata["rope"]
+
+    def ask(says: str, want: str, where: str, tensors: dict, wrong_rope: dict,
+            right_rope: dict | None = None, answers=("o", "q_rope", "k_rope")) -> None:
+        right = Capture(problem.tensors, {**problem.metadata, "rope": right_rope or rope})
+        wrong = Capture({**problem.tensors, **tensors}, {**problem.metadata, "rope": wrong_rope})
+        tensors = answered(explained.executable, folder, wrong).tensors
+        by = [("o",)] if "k_rope" not in answers else [("o",), answers]
+        for names in by:
+            capture = Capture({**right.tensors, **{n: tensors[n] for n in names}}, right.metadata)
+            cause = explained.ask(f"{says}, by {', '.join(names)}", capture, want)
+            if where not in cause["says"]:
+                explained.failures.append(f"{says}: want {where}, got {cause['says']}")
+
+    k, v = problem.tensors["k"], problem.tensors["v"]
+    ask("k and v exchanged before RoPE", "keys-values-swapped", "", {"k": v, "v": k}, rope)
+    for tile, back, moved in ((128, 64, "kv"), (256, 32, "kv"), (192, 64, "k")):
+        stale = {name: problem.tensors[name].copy() for name in moved}
+        for name, x in stale.items():
+            x[:, tile : tile + back] = problem.tensors[name][:, tile - back : tile]
+        ask(f"{moved} of a tile of {back} stale before RoPE",
+            "key-block-wrong" if moved == "kv" else "stale-tile",
+            f"keys {tile}..{tile + back - 1}, before RoPE", stale, rope, answers=("o",))
+    positions = problem.tensors["position_ids"]
+    bf16 = positions.astype(np.float32).astype(k.dtype).astype(np.int64)
+    ask("positions in bf16", "rope-position-rounded", "to BF16", {"position_ids": bf16}, rope)
+    for base in (500000.0, 1e7):
+        ask(f"base {base:.0f}", "rope-theta", "", {}, {**rope, "rope_theta": base})
+    ask("base 10000 for 1000000", "rope-theta", "10000", {}, rope, {**rope, "rope_theta": 1e6})
+    for scaling in (
+        {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 128},
+        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
+    ):
+        ask(f"{scaling['rope_type']} ignored", "rope-scaling-ignored", "", {}, rope, {**rope, **scaling})
+    yarn = {**rope, "rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 512}
+    ask("yarn's factor ignored", "rope-scaling-ignored", "attention factor", {},
+        {**yarn, "attention_factor": 1.0}, yarn)
+
+    # Past 2,048, which f16 holds exactly.
+    problem.tensors["position_ids"] = positions + 3000
+    f16 = (positions + 3000).astype(np.float16).astype(np.int64)
+    ask("positions in f16", "rope-position-rounded", "to F16", {"position_ids": f16}, rope)
+
+
 def explain_asking(explained: Explained, folder: Path) -> None:
     """A right kernel's answer in a capture that misstates it, and rows that see nothing."""
     import numpy as np
@@ -327,6 +410,8 @@ def main() -> int:
         explained = Explained(args.bitanchor, folder)
         explain_committed(explained)
         explain_blocks(explained, folder)
+        explain_counts(explained, folder)
+        explain_before_rope(explained, folder)
         explain_asking(explained, folder)
         explain_places(explained, folder)
         explain_roundings(explained, folder)

@@ -45,7 +45,7 @@ WRONG: dict[str, Wrong] = {
     "anchor-twice": Wrong(
         "the anchor counts twice",
         faults.keys_counted(lambda run: run.kernel.problem.k_ids[0] == 0, 2),
-        ("anchor-twice", "unknown"),
+        ("anchor-twice",),
     ),
     "documents-ignored": _of_break_capture("documents-ignored"),
     "causal-shifted-left": _of_break_capture("causal-shifted-left", "causal-shifted"),
@@ -82,6 +82,7 @@ WRONG: dict[str, Wrong] = {
     "tiles-a-key-short": Wrong(
         "the last key of every tile is dropped",
         faults.keys_counted(lambda run: faults.keys(run) % BLOCK_KEYS == BLOCK_KEYS - 1, 0),
+        ("tile-key-dropped",),
     ),
     "scale-missing": _of_break_capture("scale-missing"),
     "scale-wrong": _of_break_capture("scale-wrong"),
@@ -99,7 +100,7 @@ WRONG: dict[str, Wrong] = {
             q_positions=lambda rope: rope.q_positions.astype(BF16).astype(F32),
             k_positions=lambda rope: rope.k_positions.astype(BF16).astype(F32),
         ),
-        ("rope-angle-rounded",),
+        ("rope-position-rounded",),
     ),
     "rope-missing": Wrong("no RoPE", faults.rope_missing, ("rope-missing",)),
     "rope-twice": Wrong("RoPE applied twice", faults.rope_twice, ("rope-applied-twice",)),
@@ -108,7 +109,9 @@ WRONG: dict[str, Wrong] = {
         faults.rope(q_positions=lambda r: -r.q_positions, k_positions=lambda r: -r.k_positions),
         ("rope-direction",),
     ),
-    "rope-theta": Wrong("theta 500000 for 10000", faults.rope(inv_freq=faults.other_theta)),
+    "rope-theta": Wrong(
+        "theta 500000 for 10000", faults.rope(inv_freq=faults.other_theta), ("rope-theta",)
+    ),
     "positions-not-reset": _of_break_capture("positions-not-reset"),
     "key-positions-late": Wrong(
         "keys one position ahead of queries",
