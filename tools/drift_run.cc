@@ -7,13 +7,14 @@
 #include <optional>
 
 #include "lib/recipe/rope_recipe.h"
+#include "simd/f64_rows.h"
 #include "simd/parallel.h"
 
 namespace bitanchor::tools {
 namespace {
 
 using drift::HeadProblem;
-using drift::PackedKeys;
+using drift::Panels;
 using drift::QuerySums;
 using drift::StagedRope;
 using number::CosSin;
@@ -87,7 +88,9 @@ class Measurement {
     head_.D = D_;
     head_.mask = &input.problem.mask;
     head_.rotated.resize(values_.size());
-    keys_.assign(values_.size(), PackedKeys(T_, D_));
+    keys_.assign(values_.size(), Panels(D_, T_));
+    const simd::F64RowKernels fast = simd::RowKernelsOf(options.target);
+    head_.kernels = {fast.product, fast.softmax, fast.compare};
     for (const Shift& shift : shifts) head_.pairs.push_back({At(shift.one), At(shift.other)});
     for (size_t side = 0; side < values_.size(); ++side) head_.rotated[side].keys = &keys_[side];
   }
@@ -157,14 +160,16 @@ class Measurement {
   }
 
   void RotateKeys(int64_t b, int64_t h) {
-    if (input_.v) head_.v.resize(static_cast<size_t>(T_ * D_));
+    if (input_.v && head_.v.empty()) head_.v = Panels(T_, D_);
     ForTokens([&](int64_t t, double* x, double* y) {
       LoadRow(input_.k, rope_.ModelFormat(), b, t, h, x);
       for (size_t side = 0; side < values_.size(); ++side) {
         rope_.RotateHead(x, D_, TableAt(side, t), y);
-        keys_[side].Set(t, y);
+        for (int64_t d = 0; d < D_; ++d) keys_[side].At(d, t) = y[d];
       }
-      if (input_.v) LoadRow(input_.v, rope_.ModelFormat(), b, t, h, head_.v.data() + t * D_);
+      if (!input_.v) return;
+      LoadRow(input_.v, rope_.ModelFormat(), b, t, h, y);
+      for (int64_t d = 0; d < D_; ++d) head_.v.At(t, d) = y[d];
     });
   }
 
@@ -208,7 +213,7 @@ class Measurement {
   int64_t T_, D_;
   std::vector<int64_t> values_;  // of all shifts, each once
   std::vector<RotationTable> tables_;
-  std::vector<PackedKeys> keys_;
+  std::vector<Panels> keys_;
   HeadProblem head_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::vector<drift::Drift>> drifts_;

@@ -15,15 +15,15 @@
 #include <cstdint>
 #include <vector>
 
-#include "lib/drift/packed_keys.h"
+#include "lib/drift/row_kernels.h"
 #include "lib/problem/mask.h"
 
 namespace bitanchor::drift {
 
 // One head's queries and keys rotated at one shift.
 struct RotatedHead {
-  std::vector<double> q;  // [T, D]
-  const PackedKeys* keys = nullptr;
+  std::vector<double> q;         // [T, D]
+  const Panels* keys = nullptr;  // [D, T]
 };
 
 // Two of a HeadProblem's `rotated`.
@@ -37,15 +37,16 @@ struct HeadProblem {
   int64_t b = 0;               // whose mask
   std::vector<RotatedHead> rotated;
   std::vector<ShiftPair> pairs;
-  std::vector<double> v;  // [T, D]; empty: no D_output
+  Panels v;  // [T, D]; empty: no D_output
+  RowKernels kernels = PortableRowKernels();
 };
 
-// The sums over some queries of one head, for one pair of shifts; [T] each.
+// The sums over some queries of one head, for one pair of shifts; [Padded(T)] each.
 struct QuerySums {
   explicit QuerySums(int64_t T)
-      : attention_abs(static_cast<size_t>(T)),
-        attention_signed(static_cast<size_t>(T)),
-        logit_abs(static_cast<size_t>(T)) {}
+      : attention_abs(static_cast<size_t>(Panels::Padded(T))),
+        attention_signed(attention_abs),
+        logit_abs(attention_abs) {}
   std::vector<double> attention_abs;     // sum_i |ATTN_ij - ATTN'_ij|
   std::vector<double> attention_signed;  // sum_i (ATTN_ij - ATTN'_ij)
   std::vector<double> logit_abs;         // sum_i |A_ij - A'_ij|
@@ -57,8 +58,9 @@ struct QuerySums {
 
 // Memory for AddQueries, one a thread.
 struct RowScratch {
-  std::vector<std::vector<double>> scores, weights;  // of each shift, [Padded(T)]
-  std::vector<double> output;                        // [D]
+  std::vector<std::vector<double>> scores, weights;  // of each shift, [kRows, Padded(T)]
+  std::vector<double> difference;                    // [kRows, Padded(T)]
+  std::vector<double> output;                        // [kRows, Padded(D)]
   explicit RowScratch(const HeadProblem& head);
 };
 

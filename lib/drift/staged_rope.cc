@@ -28,7 +28,15 @@ std::vector<double> ExactOperands(const RopeConfig& config, const RopeRecipe& re
   return operands;
 }
 
-double RoundedToF32(double x) { return RoundToF32(x); }
+double RoundedToF32(double x) { return static_cast<float>(x); }
+
+// As RoundTo, which takes longer where x is no f32 value.
+double Rounded(StageFormat format, double x) {
+  const float in_f32 = static_cast<float>(x);
+  if (static_cast<double>(in_f32) != x) return RoundTo(format, x);
+  if (format == StageFormat::kBF16) return ToF32(ToBF16(in_f32));
+  return format == StageFormat::kF32 ? in_f32 : RoundTo(format, x);
+}
 
 // RN_f32(x y + z); x and z are f32, and so is y unless its stage is exact.
 double FusedF32(double x, double y, double z) {
@@ -147,18 +155,18 @@ void StagedRope::Rotate(double x1, double x2, const CosSin& t, double& y1, doubl
   switch (recipe_.apply) {
     case RopeApply::kThreeRoundings: {
       // The sum of two values of F, rounded to f64 and then to F, is rounded right.
-      const auto round = [&](double x) { return static_cast<double>(RoundTo(model_, x)); };
+      const auto round = [&](double x) { return Rounded(model_, x); };
       y1 = round(round(x1c) - round(x2s));
       y2 = round(round(x2c) + round(x1s));
       return;
     }
     case RopeApply::kF32:
-      y1 = RoundTo(model_, RoundedToF32(RoundedToF32(x1c) - RoundedToF32(x2s)));
-      y2 = RoundTo(model_, RoundedToF32(RoundedToF32(x2c) + RoundedToF32(x1s)));
+      y1 = Rounded(model_, RoundedToF32(RoundedToF32(x1c) - RoundedToF32(x2s)));
+      y2 = Rounded(model_, RoundedToF32(RoundedToF32(x2c) + RoundedToF32(x1s)));
       return;
     case RopeApply::kF32FmaX1:
-      y1 = RoundTo(model_, FusedF32(x1, c, -RoundedToF32(x2s)));
-      y2 = RoundTo(model_, FusedF32(x1, s, RoundedToF32(x2c)));
+      y1 = Rounded(model_, FusedF32(x1, c, -RoundedToF32(x2s)));
+      y2 = Rounded(model_, FusedF32(x1, s, RoundedToF32(x2c)));
       return;
   }
 }
