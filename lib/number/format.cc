@@ -50,47 +50,60 @@ uint64_t RoundMagnitude(const Split& split, bool negative, Rounding rounding, ui
   return split.kept;
 }
 
-bool OverflowsToInfinity(bool negative, Rounding rounding) {
-  switch (rounding) {
-    case Rounding::kTowardZero:
-    case Rounding::kToOdd:
-      return false;
-    case Rounding::kUp:
-      return !negative;
-    case Rounding::kDown:
-      return negative;
-    default:
-      return true;
-  }
+// What stands for a magnitude that is too large, infinity among them.
+uint64_t OverflowBits(const Format& to, bool negative, Rounding rounding, Overflow overflow) {
+  const bool directed = rounding == Rounding::kTowardZero || rounding == Rounding::kToOdd ||
+                        (rounding == Rounding::kUp && negative) ||
+                        (rounding == Rounding::kDown && !negative);
+  const bool finite =
+      overflow == Overflow::kSaturate || (overflow == Overflow::kByRounding && directed);
+  return to.InfinityBits() - finite;
+}
+
+uint32_t Signed(const Format& to, bool negative, uint64_t magnitude) {
+  const bool unsigned_zero = to.specials == Specials::kNegativeZero && magnitude == 0;
+  const uint64_t sign = negative && !unsigned_zero ? to.SignBit() : 0;
+  return static_cast<uint32_t>(sign | magnitude);
 }
 
 }  // namespace
 
-uint32_t RoundBits(const Format& to, double value, Rounding rounding, uint32_t random) {
+uint32_t RoundBits(const Format& to, bool negative, uint64_t significand, int exponent,
+                   Rounding rounding, uint32_t random, Overflow overflow) {
+  if (significand == 0) return Signed(to, negative, 0);
+  const int leading = 63 - std::countl_zero(significand);
+  // The quantum stops shrinking at the least normal exponent: subnormals.
+  const int result_exponent = std::max(exponent + leading, to.min_exponent);
+  const int dropped = (result_exponent - to.StoredBits()) - exponent;
+  uint64_t rounded = 0;  // in quanta
+  if (dropped <= 0) {
+    rounded = significand << -dropped;
+  } else {
+    const Split split{dropped >= 64 ? 0 : significand >> dropped, significand, dropped};
+    rounded = RoundMagnitude(split, negative, rounding, random);
+  }
+  // Adding the significand with its implicit bit onto an exponent field that is one too small
+  // encodes subnormals, normals and the carry between any two binades alike.
+  const uint64_t encoded =
+      (static_cast<uint64_t>(result_exponent - to.min_exponent) << to.StoredBits()) + rounded;
+  if (encoded < to.InfinityBits()) return Signed(to, negative, encoded);
+  return Signed(to, negative, OverflowBits(to, negative, rounding, overflow));
+}
+
+uint32_t RoundBits(const Format& to, double value, Rounding rounding, uint32_t random,
+                   Overflow overflow) {
   const uint64_t bits = std::bit_cast<uint64_t>(value);
   const bool negative = (bits >> 63) != 0;
   const int exponent_field = static_cast<int>((bits >> 52) & 0x7ff);
   const uint64_t fraction = bits & kF64FractionMask;
-  const uint64_t infinity = to.InfinityBits();
-  const uint32_t sign = negative ? static_cast<uint32_t>(to.SignBit()) : 0;
   if (exponent_field == 0x7ff) {
     if (fraction != 0) return static_cast<uint32_t>(to.CanonicalNaNBits());
-    return sign | static_cast<uint32_t>(infinity);
+    return Signed(to, negative, to.InfinityBits() - (overflow == Overflow::kSaturate));
   }
-  // The magnitude is significand * 2^(exponent - 52). An f64 subnormal has no implicit bit.
-  const int exponent = std::max(exponent_field, 1) - 1023;
+  // An f64 subnormal has no implicit bit.
   const uint64_t significand = exponent_field == 0 ? fraction : fraction | (uint64_t{1} << 52);
-  // The quantum stops shrinking at the least normal exponent: subnormals.
-  const int result_exponent = std::max(exponent, to.min_exponent);
-  const int dropped = (result_exponent - to.StoredBits()) - (exponent - 52);
-  const Split split{dropped >= 64 ? 0 : significand >> dropped, significand, dropped};
-  // Adding the significand with its implicit bit onto an exponent field that is one too small
-  // encodes subnormals, normals and the carry between any two binades alike.
-  const uint64_t encoded =
-      (static_cast<uint64_t>(result_exponent - to.min_exponent) << to.StoredBits()) +
-      RoundMagnitude(split, negative, rounding, random);
-  if (encoded < infinity) return sign | static_cast<uint32_t>(encoded);
-  return sign | static_cast<uint32_t>(infinity - !OverflowsToInfinity(negative, rounding));
+  return RoundBits(to, negative, significand, std::max(exponent_field, 1) - 1023 - 52, rounding,
+                   random, overflow);
 }
 
 double ToF64(float value) {

@@ -32,23 +32,43 @@ enum class Rounding {
   kStochastic,
 };
 
-// An IEEE-style binary interchange format: sign, exponent field, precision - 1 stored bits, with
-// subnormals, infinities and NaNs. Normal numbers are 1.xxx * 2^e with e in the given range.
+// What becomes of a rounded magnitude past the largest finite number, the exponent thought
+// unbounded.
+enum class Overflow {
+  kByRounding,  // infinity in the nearest modes and the stochastic one, the largest finite number
+                // in kTowardZero and kToOdd, in kUp and kDown whichever the sign asks for
+  kInfinity,  // infinity in every mode
+  kSaturate,  // the largest finite number in every mode, of an infinite operand as well
+};
+
+// Which codes are no finite numbers.
+enum class Specials {
+  kIEEE,          // the last exponent: infinities and NaNs
+  kNaNAlone,      // OCP E4M3: all ones, NaN; no infinity
+  kNegativeZero,  // fnuz: the code of -0, NaN; no infinity and one zero
+};
+
+// A binary format: sign, exponent field, precision - 1 stored bits, with subnormals. Normal numbers
+// are 1.xxx * 2^e with e in the given range.
 struct Format {
   int precision;     // significant bits, the implicit one included
   int min_exponent;  // of the least normal number
   int max_exponent;
+  Specials specials = Specials::kIEEE;
 
   constexpr int StoredBits() const { return precision - 1; }
   constexpr int LeastExponent() const { return min_exponent - StoredBits(); }  // least subnormal
+  // The code after the largest finite number's.
   constexpr uint64_t InfinityBits() const {
-    return static_cast<uint64_t>(max_exponent - min_exponent + 2) << StoredBits();
+    return (static_cast<uint64_t>(max_exponent - min_exponent + 2) << StoredBits()) -
+           (specials == Specials::kNaNAlone ? 1 : 0);
   }
   constexpr uint64_t CanonicalNaNBits() const {
-    return InfinityBits() | (uint64_t{1} << (StoredBits() - 1));
+    return specials == Specials::kIEEE ? InfinityBits() | (uint64_t{1} << (StoredBits() - 1))
+                                       : InfinityBits();
   }
   constexpr uint64_t SignBit() const {
-    return std::bit_ceil(InfinityBits());  // the bit above the exponent field, which is all ones
+    return std::bit_ceil(InfinityBits());  // the bit above the exponent field
   }
 };
 
@@ -62,9 +82,8 @@ inline constexpr Format kFormatTF32{11, -126, 127};  // stored in the upper 19 b
 // returns the encoding. Subnormals are kept. NaN gives the canonical quiet NaN, sign bit clear.
 // Infinities and signed zeros stay as they are in every mode.
 //
-// A rounded magnitude past the largest finite number, the exponent thought unbounded, becomes
-// infinity in the nearest modes and the stochastic one; the largest finite number in kTowardZero
-// and kToOdd; in kUp and kDown whichever the sign asks for.
+// Where a format has no infinity, what would be one (an infinite operand too) is a NaN: E4M3's with
+// the sign, fnuz's only one. fnuz's zero has no sign.
 //
 // Stochastic: let the magnitude be (k + d / 2^n) quanta of `to` around it, d the n dropped bits
 // (the quantum is that of the subnormals below the least normal number, so n grows there). The
@@ -73,7 +92,13 @@ inline constexpr Format kFormatTF32{11, -126, 127};  // stored in the upper 19 b
 // the rule does not depend on the width the value came in. Bits of d below its top 32 are dropped
 // unseen (f64 sources and deep subnormals), exact values never move, and random = 0 truncates.
 // `random` is not read in the other modes.
-uint32_t RoundBits(const Format& to, double value, Rounding rounding, uint32_t random);
+uint32_t RoundBits(const Format& to, double value, Rounding rounding, uint32_t random,
+                   Overflow overflow = Overflow::kByRounding);
+
+// The same of the number significand * 2^exponent, or its negative. Zero keeps the sign.
+uint32_t RoundBits(const Format& to, bool negative, uint64_t significand, int exponent,
+                   Rounding rounding, uint32_t random = 0,
+                   Overflow overflow = Overflow::kByRounding);
 
 // Exact, and unlike a cast keeps subnormals when the caller treats them as zero.
 // NaN gives the canonical quiet NaN.

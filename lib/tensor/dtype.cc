@@ -10,11 +10,13 @@ struct Row {
   std::string_view name;
 };
 
-constexpr std::array<Row, 15> kRows = {{{DType::kBool, "BOOL"},
+constexpr std::array<Row, 17> kRows = {{{DType::kBool, "BOOL"},
                                         {DType::kU8, "U8"},
                                         {DType::kI8, "I8"},
                                         {DType::kF8E4M3, "F8_E4M3"},
                                         {DType::kF8E5M2, "F8_E5M2"},
+                                        {DType::kF8E4M3FNUZ, "F8_E4M3FNUZ"},
+                                        {DType::kF8E5M2FNUZ, "F8_E5M2FNUZ"},
                                         {DType::kI16, "I16"},
                                         {DType::kU16, "U16"},
                                         {DType::kF16, "F16"},

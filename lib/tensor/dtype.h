@@ -14,6 +14,8 @@ enum class DType {
   kI8,
   kF8E4M3,
   kF8E5M2,
+  kF8E4M3FNUZ,
+  kF8E5M2FNUZ,
   kI16,
   kU16,
   kF16,
@@ -37,6 +39,8 @@ constexpr size_t DTypeBytes(DType dtype) {
     case DType::kI8:
     case DType::kF8E4M3:
     case DType::kF8E5M2:
+    case DType::kF8E4M3FNUZ:
+    case DType::kF8E5M2FNUZ:
       return 1;
     case DType::kI16:
     case DType::kU16:

@@ -80,8 +80,9 @@ TEST(Safetensors, ReadsMetadataAndTensorsOfNoBytes) {
 }
 
 TEST(Safetensors, ReadsEveryDType) {
-  for (const char* dtype : {"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "I16", "U16", "F16", "BF16",
-                            "I32", "U32", "F32", "F64", "I64", "U64"}) {
+  for (const char* dtype :
+       {"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F16",
+        "BF16", "I32", "U32", "F32", "F64", "I64", "U64"}) {
     SCOPED_TRACE(dtype);
     const size_t width = DTypeBytes(*DTypeFromName(dtype));
     const std::string header = fmt::format(

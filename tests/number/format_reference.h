@@ -22,9 +22,11 @@ struct Reference {
   int exponent_bits, fraction_bits;
   std::vector<double> values;
 
-  Reference(int e, int f) : exponent_bits(e), fraction_bits(f) {
-    const int bias = (1 << (e - 1)) - 1;
-    for (int bits = 0; bits < ((1 << e) - 1) << f; ++bits) {
+  Reference(int e, int f) : Reference(e, f, (1 << (e - 1)) - 1, ((1 << e) - 1) << f) {}
+
+  // `finite`: how many codes of positive sign are numbers; an infinity or NaN comes next.
+  Reference(int e, int f, int bias, int finite) : exponent_bits(e), fraction_bits(f) {
+    for (int bits = 0; bits < finite; ++bits) {
       const int exponent = bits >> f, fraction = bits & ((1 << f) - 1);
       const int significand = exponent == 0 ? fraction : fraction | 1 << f;
       values.push_back(std::ldexp(significand, std::max(exponent, 1) - bias - f));
