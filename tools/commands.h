@@ -34,6 +34,7 @@ void AddGen(CLI::App& app, Action& run);
 void AddGolden(CLI::App& app, Action& run);
 void AddInfo(CLI::App& app, Action& run);
 void AddMask(CLI::App& app, Action& run);
+void AddMatMul(CLI::App& app, Action& run);
 void AddDrift(CLI::App& app, Action& run);
 
 }  // namespace bitanchor::tools

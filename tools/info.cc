@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/file/write_file.h"
+#include "lib/matrix_unit/model.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
 #include "lib/recipe/rope_recipe.h"
@@ -18,15 +19,16 @@ using Json = nlohmann::ordered_json;
 
 Json InfoJson() {
   Json targets = Json::array(), recipes = Json::array(), ropes = Json::array(),
-       contracts = Json::array(), rules = Json::array();
+       contracts = Json::array(), rules = Json::array(), units = Json::array();
   for (const simd::Target& target : simd::Targets()) targets.push_back({{"name", target.name}});
   for (const AttentionRecipe& recipe : AttentionRecipes()) recipes.push_back(recipe.name);
   for (const RopeRecipe& recipe : RopeRecipes()) ropes.push_back(recipe.name);
   for (const Contract& contract : Contracts()) contracts.push_back(contract.name);
   for (const Rule& rule : Rules()) rules.push_back(rule.name);
+  for (const std::string_view unit : matrix_unit::Units()) units.push_back(unit);
   return {{"targets", targets},    {"compiler", BITANCHOR_COMPILER}, {"recipes", recipes},
           {"rope_recipes", ropes}, {"contracts", contracts},         {"rules", rules},
-          {"units", Json::array()}};
+          {"units", units}};
 }
 
 void PrintInfo() {
@@ -45,6 +47,14 @@ void PrintInfo() {
   for (const Rule& rule : Rules())
     fmt::print("  {:20} {}\n  {:20} NaN {}\n  {:20} {}\n", rule.name, rule.says, "", rule.nan, "",
                rule.source);
+  fmt::print("\nmatrix units (matmul --unit), and what they take:\n");
+  for (const std::string_view unit : matrix_unit::Units()) {
+    std::string inputs;
+    for (const matrix_unit::Model& model : matrix_unit::Models()) {
+      if (model.unit == unit) inputs += (inputs.empty() ? "" : ", ") + std::string(model.input);
+    }
+    fmt::print("  {:20} {}\n", unit, inputs);
+  }
 }
 
 }  // namespace

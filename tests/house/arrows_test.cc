@@ -33,7 +33,7 @@ const std::map<std::string, Names>& Arrows() {
       {"lib/scalar", kRecipe},
       {"lib/exact", kRecipe},
       {"lib/drift", kRecipe},
-      {"lib/matrix_unit", kRecipe},
+      {"lib/matrix_unit", {"lib/number", "lib/tensor"}},
       {"lib/verdict", kRecipe},
       // Reports are written from the verdict's plain results.
       {"lib/file", with(kRecipe, {"lib/verdict"})},
@@ -181,6 +181,7 @@ TEST(ArrowsChecker, RefusesWrongArrows) {
       {"lib/exact/rope_interval.cc", "#include \"lib/matrix_unit/units.h\""},
       {"lib/drift/staged_rope.cc", "#include \"lib/scalar/rope.h\""},
       {"lib/drift/staged_rope.cc", "#include \"simd/parallel.h\""},
+      {"lib/matrix_unit/dot_add.cc", "#include \"lib/recipe/contract.h\""},
       {"lib/verdict/census.cc", "#include \"lib/exact/rope_interval.h\""},
       {"lib/verdict/census.cc", "#include \"lib/scalar/attention.h\""},
       {"lib/verdict/census.cc", "#include \"simd/attention.h\""},
