@@ -37,6 +37,7 @@ class Real {
   Real Truncated(int q) const { return To(q, MPFR_RNDZ); }
   Real Floored(int q) const { return To(q, MPFR_RNDD); }
   bool IsZero() const { return mpfr_zero_p(x_) != 0; }
+  double Magnitude() const { return std::fabs(mpfr_get_d(x_, MPFR_RNDA)); }
   bool IsAtLeast(double y) const { return mpfr_cmpabs(x_, Real(y).x_) >= 0; }
 
   // Rounded to a format of so many bits whose least normal number is 2^least and whose numbers are
