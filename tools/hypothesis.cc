@@ -113,9 +113,9 @@ Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample
     WidenForConversion(spec, want.lse[0]);
     const Answered got = AnswerAt(capture, at, spec, hypothesis.other_16_bits, Empty(want.lse[0]));
     const auto look = [&](const Interval& interval, float x, bool wrong) {
-      mine.wrong += wrong;
       if (!Telling(interval)) return;
       ++mine.judged;
+      mine.wrong += wrong;
       const bool inside = Admits(interval, x);
       mine.inside += inside;
       mine.wrong_inside += wrong && inside;
@@ -131,7 +131,8 @@ Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample
     all.wrong_inside += parts[worker].wrong_inside;
     all.wrong += parts[worker].wrong;
   }
-  if (2 * all.judged < sample.elements) all.inside = 0;  // too little is left to judge by
+  // Too little is left to judge by.
+  if (2 * all.judged < sample.elements || 2 * all.wrong < sample.wrong_elements) all.inside = 0;
   return all;
 }
 

@@ -39,11 +39,11 @@ Sample SampleOf(const Capture& capture, const AttentionStart& right,
 
 struct Explained {
   int64_t inside = 0, judged = 0;  // elements that the mistaken kernel may answer; that say so
-  int64_t wrong_inside = 0;        // of those that are wrong
-  int64_t wrong = 0;               // all of those
+  int64_t wrong_inside = 0, wrong = 0;  // of those that are wrong
 
   // The share of the answer that the mistake accounts for: of all elements, or of the wrong ones if
-  // that is less. Intervals that would admit nearly anything count for nothing.
+  // that is less. Intervals that would admit nearly anything count for nothing; 0 where that leaves
+  // less than half of all, or of the wrong ones.
   double Share() const;
 };
 Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample& sample,

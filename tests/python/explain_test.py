@@ -157,6 +157,21 @@ def explain_counts(explained: Explained, folder: Path) -> None:
             counted(keys % tile == (tile - 1 if last else 0), 0, says, "tile-key-dropped", says)
 
 
+def explain_loud(explained: Explained, folder: Path) -> None:
+    """Scores below -10,000: in rows of a few keys a mistaken kernel may answer nearly anything."""
+    from capture_file import Capture
+    from scorecard import PROBLEMS as SCORECARD
+
+    problem = make_problem(SCORECARD["large scores"])
+    mask = {**problem.metadata["mask"], "causal": False}
+    wrong = Capture(problem.tensors, {**problem.metadata, "mask": mask})
+    answers = {n: answered(explained.executable, folder, wrong).tensors[n] for n in ("o", "lse")}
+    capture = Capture({**problem.tensors, **answers}, problem.metadata)
+    cause = explained.ask("keys after loud queries", capture, "causal-ignored")
+    if cause.get("explains", 0) < 0.97:
+        explained.failures.append(f"keys after loud queries: {cause}")
+
+
 def explain_before_rope(explained: Explained, folder: Path) -> None:
     """What is exchanged before the kernel rotates it, and rotations by another base or position.
 
@@ -412,6 +427,7 @@ def main() -> int:
         explain_blocks(explained, folder)
         explain_counts(explained, folder)
         explain_before_rope(explained, folder)
+        explain_loud(explained, folder)
         explain_asking(explained, folder)
         explain_places(explained, folder)
         explain_roundings(explained, folder)
