@@ -97,8 +97,9 @@ std::optional<int> LargestExponent(std::span<const Term> terms) {
   return largest;
 }
 
-// floor(x 2^shift), of the integer x.
+// floor(x 2^shift), of the integer x. A zero may have any exponent, above all others too.
 int64_t FloorShift(int64_t x, int shift) {
+  if (x == 0) return 0;
   return shift >= 0 ? x * (int64_t{1} << shift) : x >> std::min(-shift, 63);
 }
 
