@@ -10,6 +10,9 @@
 
 #include "lib/exact/attention_mistakes.h"
 #include "lib/recipe/mistake.h"
+#include "tools/diagnose_dimensions.h"
+#include "tools/diagnose_dropout.h"
+#include "tools/diagnose_mask_value.h"
 #include "tools/diagnose_place.h"
 #include "tools/diagnose_plain.h"
 #include "tools/diagnose_rope.h"
@@ -337,6 +340,18 @@ Cause Unknown(const Verdict& verdict) {
   return CauseOf("unknown", where, 0);
 }
 
+// Of no kernel that the table specifies: for when none of those explains the answer.
+std::vector<Finding> OtherFindings(const Capture& capture, const Contract& contract,
+                                   const AttentionStart& start, const Verdict& verdict) {
+  std::vector<Finding> findings = PlaceFindings(capture, start, verdict);
+  for (const auto& finding :
+       {DimensionFinding(capture, start, verdict), DropoutFinding(capture, start, verdict),
+        MaskValueFinding(capture, contract, start, verdict)}) {
+    if (finding) findings.push_back(*finding);
+  }
+  return findings;
+}
+
 std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contract,
                                  const Verdict& verdict, const simd::EngineOptions& options) {
   const OutputVerdict* o = Find(verdict, "o");
@@ -354,12 +369,12 @@ std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contrac
                                    kFewWrong * static_cast<double>(o->census.elements());
   if (!roundings_first) {
     add(diagnosis.ByIntervals());
-    if (!explained()) add(PlaceFindings(capture, start, verdict));
+    if (!explained()) add(OtherFindings(capture, contract, start, verdict));
   }
   if (!explained()) add(diagnosis.BySchedule(verdict));
   if (roundings_first && !explained()) {
     add(diagnosis.ByIntervals());
-    if (!explained()) add(PlaceFindings(capture, start, verdict));
+    if (!explained()) add(OtherFindings(capture, contract, start, verdict));
   }
   return Ranked(findings);
 }

@@ -66,6 +66,9 @@ constexpr Mistake kMistakes[] = {
     {"boundary-shifted", "documents start a token early or late",
      "cu_seqlens holds each document's first token, exclusive at the end: check "
      "cumsum(lengths) and document ids derived from position_ids == 0"},
+    {"mask-not-infinite", "masked scores are a finite number",
+     "mask with -inf: masked_fill(mask, float('-inf')) or torch.where; masked keys with -10000 or "
+     "torch.finfo(dtype).min have a weight where scores are as low, and in rows that see no key"},
 
     {"scale-missing", "scores are not scaled",
      "multiply q.k by 1/sqrt(D): softmax_scale (flash-attn), scale (SDPA, FlexAttention)"},
@@ -149,6 +152,12 @@ constexpr Mistake kMistakes[] = {
     {"rows-copied", "rows of o hold the answers of other rows",
      "check the row index of Q's load and of the output's store, and that the epilogue waits for "
      "its tile: shared memory held the rows before"},
+    {"dimensions-wrong", "the same dimensions of o are wrong in all rows",
+     "check how lanes and fragments map to D in the epilogue, per-channel scales of V (FP8 "
+     "descale), "
+     "and the last part of a D that is no multiple of the tile"},
+    {"dropout", "softmax weights are dropped at random and the others made larger",
+     "pass dropout_p=0.0 (SDPA, flash-attn) and call model.eval(); SDPA drops in training or not"},
 
     {"weights-rounded", "softmax weights are rounded before they meet V",
      "keep P in f32, or judge by a contract that allows P in the input's type", true},

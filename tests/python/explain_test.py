@@ -360,6 +360,97 @@ def explain_places(explained: Explained, folder: Path) -> None:
         explained.failures.append(f"a NaN hidden: got {cause}")
 
 
+def explain_dimensions(explained: Explained, folder: Path) -> None:
+    import numpy as np
+    from capture_file import Capture
+
+    right = answered(explained.executable, folder, make_problem(PROBLEMS[("bf16", "all")]))
+
+    def ask(says: str, want: str, where: str, edit) -> None:
+        o = right.tensors["o"].astype(np.float32)
+        edit(o[0])
+        tensors = {**right.tensors, "o": o.astype(right.tensors["o"].dtype)}
+        cause = explained.ask(says, Capture(tensors, right.metadata), want)
+        if where not in cause.get("says", ""):
+            explained.failures.append(f"{says}: want {where!r}, got {cause}")
+
+    def scaled(at, by: float):
+        def edit(o) -> None:
+            o[at] *= np.float32(by)
+        return edit
+
+    def exchanged(o) -> None:
+        o[:, :, [8, 9]] = o[:, :, [9, 8]]
+
+    ask("a lane of eight too large", "dimensions-wrong", "dimensions 3 mod 8, 1.007 times",
+        scaled((slice(None), slice(None), slice(3, None, 8)), 1 + 2.0**-7))
+    ask("some dimensions of a head halved", "dimensions-wrong", "dimensions 16..31, 0.5 times",
+        scaled((slice(None), 2, slice(16, 32)), 0.5))
+    ask("two dimensions exchanged", "dimensions-wrong", "dimensions 8..9", exchanged)
+    ask("a row alone, wrong everywhere", "unknown", "", scaled((100, 1), 1.5))
+
+
+def explain_weights(explained: Explained, folder: Path) -> None:
+    """Weights that are dropped, and masked keys that have one: kernels in numpy."""
+    import faults
+    import numpy as np
+    import reference
+    from break_capture import BLOCK_KEYS, Kernel
+    from capture_file import Capture
+    from kernels import How, Run
+
+    def ask(says: str, packed: Packed, want: str, where: str, fault, *without: str) -> None:
+        problem = make_problem(packed)
+        outputs = fault(Run(Kernel(reference.read_problem(problem), block=1), how=How())).answer()
+        kept = {name: tensor for name, tensor in outputs.items() if name not in without}
+        cause = explained.ask(says, Capture({**problem.tensors, **kept}, problem.metadata), want)
+        if where not in cause.get("says", ""):
+            explained.failures.append(f"{says}: want {where!r}, got {cause}")
+
+    def stale_values(run: Run) -> Run:
+        """Every fourth tile of V is the tile before: errors that rows have in common."""
+        v = run.kernel.problem.v.copy()
+        tiles = np.arange(v.shape[1]) // BLOCK_KEYS % 4 == 3
+        v[:, tiles] = np.roll(run.kernel.problem.v, BLOCK_KEYS, axis=1)[:, tiles]
+        from dataclasses import replace
+        return replace(run, kernel=run.kernel.changed(v=v))
+
+    packed = PROBLEMS[("bf16", "all")]
+    ask("dropout", packed, "dropout", "a probability of 0.1", faults.dropout)
+    ask("dropout, by o alone", packed, "dropout", "a probability of 0.1", faults.dropout, "lse")
+    long = Packed("bf16", (100, 700), 2, 1, 64, 5, queries=64)
+    ask("dropout, no short row", long, "dropout", "a probability of about 0.", faults.dropout)
+    ask("dropout, no short row nor LSE", long, "unknown", "", faults.dropout, "lse")
+    ask("stale tiles of V", long, "unknown", "", stale_values)
+
+    quiet = Packed("bf16", (100, 160, 127), 4, 2, 64, 1, loudness=8,
+                   loud_rows=tuple((row, 4096.0) for row in (100, 101, 102, 260, 261, 262)))
+    for value in (-10000.0, -2000.0):
+        masked = faults.choosing(masked=value)
+        ask(f"masked scores {value:g}", quiet, "mask-not-infinite", f": {value:g}", masked)
+    ask("the same by o alone", quiet, "mask-not-infinite", "such as -10000", faults.choosing(masked=-1e4),
+        "lse")
+    ask("masked scores 0", packed, "mask-not-infinite", ": ", faults.choosing(masked=0.0))
+
+    # Rows that see nothing, and average everything instead.
+    generator = np.random.Generator(np.random.PCG64(3))
+    drawn = {name: generator.standard_normal((1, 2, n, 32), dtype=np.float32)
+             for name, n in (("q", 20), ("k", 16), ("v", 16))}
+    metadata = {"version": 1, "layout": "bhsd", "mask": {"rule": "full", "corner": "bottom-right"}}
+    right = answered(explained.executable, folder, Capture(drawn, metadata))
+    o, lse = right.tensors["o"].copy(), right.tensors["lse"].copy()
+    o[:, :, :4] = drawn["v"].mean(axis=2, keepdims=True)
+    lse[:, :, :4] = np.float32(-1e9)
+    for says, tensors, where in (
+        ("rows of nothing averaged", {"o": o, "lse": lse}, "-1e+09"),
+        ("the same by o alone", {"o": o}, "such as -10000"),
+    ):
+        tensors = {**drawn, **tensors}
+        cause = explained.ask(says, Capture(tensors, right.metadata), "mask-not-infinite")
+        if where not in cause.get("says", ""):
+            explained.failures.append(f"{says}: want {where!r}, got {cause}")
+
+
 def explain_roundings(explained: Explained, folder: Path) -> None:
     """Weights and outputs that are truncated."""
     import numpy as np
@@ -430,6 +521,8 @@ def main() -> int:
         explain_loud(explained, folder)
         explain_asking(explained, folder)
         explain_places(explained, folder)
+        explain_dimensions(explained, folder)
+        explain_weights(explained, folder)
         explain_roundings(explained, folder)
         explain_mutants(explained, folder)
         done = bitanchor(args.bitanchor, "explain", folder / "nothing")

@@ -128,7 +128,7 @@ WRONG: dict[str, Wrong] = {
     "mask-minus-1e4": Wrong(
         "masked scores are -10000",
         faults.choosing(masked=-1e4),
-        ("mask-not-infinite", "unknown"),
+        ("mask-not-infinite",),
         shows=_masked_row_rivals,
     ),
     "softmax-constant-1e-3": Wrong(
@@ -155,7 +155,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "weights-rounded-up": Wrong("P rounded up", faults.choosing(weights=f32.bf16_away_from_zero)),
     "weights-fp8": Wrong("P in E4M3", faults.choosing(weights=lambda p: f32.rounded(p, FP8))),
-    "dropout-on": Wrong("dropout of 0.1 left on", faults.dropout),
+    "dropout-on": Wrong("dropout of 0.1 left on", faults.dropout, ("dropout",)),
     "row-sum-1e-4": Wrong("the row sum is 1e-4 too large", faults.row_sum_off),
     "row-sum-truncated-weights": Wrong(
         "the row sum adds weights truncated to bf16", faults.choosing(summed=f32.bf16_toward_zero)
@@ -185,7 +185,9 @@ WRONG: dict[str, Wrong] = {
         faults.choosing(store=lambda o: o.astype(F16).astype(F32).astype(BF16)),
     ),
     "lane-wrong": Wrong(
-        "dimensions 3 mod 8 are 2^-7 too large", faults.on_output(faults.wrong_lane)
+        "dimensions 3 mod 8 are 2^-7 too large",
+        faults.on_output(faults.wrong_lane),
+        ("dimensions-wrong",),
     ),
     "head-wrong": Wrong(
         "the last head is the one before",
