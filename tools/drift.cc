@@ -66,7 +66,7 @@ int DriftCommand(const DriftOptions& options) {
   report.one_in = lab.input.one_in;
   report.has_output = static_cast<bool>(lab.input.v);
   report.input = InputInWords(lab.input);
-  report.rope = RopeInWords(ConfigOf(lab, lab.recipes.front(), lab.lengths.back()));
+  report.rope = RopeInWords(ConfigOf(lab, lab.recipes.front(), lab.shifts, lab.lengths.back()));
   Measure(lab, report);
   if (options.stages) FindPositions(lab, report);
   const auto write = [](const std::string& path, const std::string& text) {

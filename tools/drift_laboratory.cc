@@ -27,17 +27,22 @@ int64_t LastPositionOf(const DriftInput& input, int64_t taken) {
   return last;
 }
 
-// Validated for `length` tokens at every shift: rope types that go by the sequence's length take
-// the longer of the two for both.
 bool GoesByLength(const RopeConfig& config) {
   return config.type == RopeType::kDynamic || config.type == RopeType::kLongrope;
 }
 
-// One recipe to measure, with the lengths that share its config.
+int64_t MostShift(const std::vector<Shift>& shifts) {
+  int64_t most = 0;
+  for (const Shift& shift : shifts) most = std::max({most, shift.one, shift.other});
+  return most;
+}
+
+// One recipe to measure, with the shifts and lengths that share its config.
 struct Run {
   std::string recipe;
   DType dtype;
   std::optional<RopeStage> exact, rounded;
+  std::vector<Shift> shifts;
   std::vector<int64_t> lengths;
   StagedRope rope;
 };
@@ -49,13 +54,17 @@ void AddRuns(const Laboratory& lab, const std::string& recipe, DType dtype,
   if (recipe == kExact) stages = StageSet::All();
   if (exact) stages = StageSet::Of(*exact);
   if (rounded) stages = StageSet::Of(*rounded).Complement();
-  const auto add = [&](const std::vector<int64_t>& lengths) {
-    const RopeConfig config = ConfigOf(lab, recipe, lengths.back());
-    runs.push_back({recipe, dtype, exact, rounded, lengths,
+  const auto add = [&](const std::vector<Shift>& shifts, const std::vector<int64_t>& lengths) {
+    const RopeConfig config = ConfigOf(lab, recipe, shifts, lengths.back());
+    runs.push_back({recipe, dtype, exact, rounded, shifts, lengths,
                     StagedRope(config, *FindRopeRecipe(config.recipe), dtype, stages)});
   };
-  if (!GoesByLength(ConfigOf(lab, recipe, lab.lengths.back()))) return add(lab.lengths);
-  for (const int64_t length : lab.lengths) add({length});
+  if (!GoesByLength(ConfigOf(lab, recipe, lab.shifts, lab.lengths.back()))) {
+    return add(lab.shifts, lab.lengths);
+  }
+  for (const Shift& shift : lab.shifts) {
+    for (const int64_t length : lab.lengths) add({shift}, {length});
+  }
 }
 
 std::vector<Run> RunsOf(const Laboratory& lab) {
@@ -79,15 +88,31 @@ std::vector<size_t> Equals(const std::vector<Run>& runs) {
   for (size_t n = 0; n < runs.size(); ++n) {
     of[n] = n;
     for (size_t m = 0; m < n && of[n] == n; ++m) {
-      if (runs[m].lengths == runs[n].lengths && runs[m].rope.SameAs(runs[n].rope)) of[n] = m;
+      const bool same = runs[m].lengths == runs[n].lengths && runs[m].shifts == runs[n].shifts;
+      if (same && runs[m].rope.SameAs(runs[n].rope)) of[n] = m;
     }
   }
   return of;
 }
 
+// By shift and length; of the keys those that the report shows.
+std::vector<std::vector<drift::Drift>> MeasureOne(const Laboratory& lab, const DriftReport& report,
+                                                  const Run& run, DriftProgress& progress) {
+  std::vector<int64_t> taken;
+  for (const int64_t length : run.lengths) taken.push_back(lab.Taken(length));
+  auto drifts = MeasureDrift(lab.input, run.rope, run.shifts, taken, lab.engine, progress);
+  if (report.all_keys) return drifts;
+  for (std::vector<drift::Drift>& of_lengths : drifts) {
+    for (drift::Drift& one : of_lengths) one.keys = {one.keys[static_cast<size_t>(report.key)]};
+  }
+  return drifts;
+}
+
 }  // namespace
 
-RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe, int64_t length) {
+RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe,
+                    const std::vector<Shift>& shifts, int64_t length) {
+  const int64_t most_shift = MostShift(shifts);
   ProblemOptions rope = lab.rope;
   rope.rope = recipe == kExact ? "hf-llama" : recipe;
   AttentionProblem problem = lab.input.problem;
@@ -107,12 +132,11 @@ RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe, int64_t le
     problem.rope->pairing = lab.pairing == "half" ? RopePairing::kHalf : RopePairing::kInterleaved;
   }
   for (std::vector<int64_t>* positions : {&problem.q_positions, &problem.k_positions}) {
-    for (int64_t& position : *positions) position += lab.MostShift();
+    for (int64_t& position : *positions) position += most_shift;
   }
   problem.rope->sequence_length = LastPosition(problem) + 1;
   Validate(problem);
-  problem.rope->sequence_length =
-      LastPositionOf(lab.input, lab.Taken(length)) + lab.MostShift() + 1;
+  problem.rope->sequence_length = LastPositionOf(lab.input, lab.Taken(length)) + most_shift + 1;
   return *problem.rope;
 }
 
@@ -126,20 +150,19 @@ void Measure(const Laboratory& lab, DriftReport& report) {
   DriftProgress progress(lab.engine.progress, work);
   std::vector<std::vector<std::vector<drift::Drift>>> found(runs.size());
   for (size_t n = 0; n < runs.size(); ++n) {
-    std::vector<int64_t> taken;
-    for (const int64_t length : runs[n].lengths) taken.push_back(lab.Taken(length));
-    found[n] = equal_of[n] == n
-                   ? MeasureDrift(lab.input, runs[n].rope, lab.shifts, taken, lab.engine, progress)
-                   : found[equal_of[n]];
+    found[n] = equal_of[n] == n ? MeasureOne(lab, report, runs[n], progress) : found[equal_of[n]];
   }
   progress.Show(0);
-  for (size_t s = 0; s < lab.shifts.size(); ++s) {
+  for (const Shift& shift : lab.shifts) {
     for (size_t n = 0; n < runs.size(); ++n) {
       const Run& run = runs[n];
+      const auto at = std::find(run.shifts.begin(), run.shifts.end(), shift);
+      if (at == run.shifts.end()) continue;
       std::vector<DriftRow>& rows = run.exact || run.rounded ? report.stages : report.rows;
       for (size_t t = 0; t < run.lengths.size(); ++t) {
-        rows.push_back({run.recipe, run.dtype, lab.shifts[s], run.lengths[t],
-                        std::move(found[n][s][t]), run.exact, run.rounded});
+        rows.push_back({run.recipe, run.dtype, shift, run.lengths[t],
+                        found[n][static_cast<size_t>(at - run.shifts.begin())][t], run.exact,
+                        run.rounded});
       }
     }
   }
@@ -149,7 +172,7 @@ void FindPositions(const Laboratory& lab, DriftReport& report) {
   report.positions = lab.positions;
   for (const std::string& recipe : lab.recipes) {
     if (recipe == kExact) continue;
-    const RopeConfig config = ConfigOf(lab, recipe, lab.lengths.back());
+    const RopeConfig config = ConfigOf(lab, recipe, lab.shifts, lab.lengths.back());
     for (const DType dtype : lab.dtypes) {
       StagePositions found = {recipe, dtype, {}};
       found.pairs.resize(static_cast<size_t>(config.rotary_dim / 2));

@@ -2,7 +2,6 @@
 #ifndef BITANCHOR_TOOLS_DRIFT_LABORATORY_H_
 #define BITANCHOR_TOOLS_DRIFT_LABORATORY_H_
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,18 +27,14 @@ struct Laboratory {
   simd::EngineOptions engine;
 
   int64_t Taken(int64_t length) const { return (length - 1) / input.one_in + 1; }
-  int64_t MostShift() const {
-    int64_t most = 0;
-    for (const Shift& shift : shifts) most = std::max({most, shift.one, shift.other});
-    return most;
-  }
 };
 
-// Validated for `length` tokens at every shift: rope types that go by the sequence's length take
-// the longer of the two for both. Throws InputError.
-RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe, int64_t length);
+// Validated for `length` tokens at these shifts: rope types that go by the sequence's length take
+// the longest of them for all. Throws InputError.
+RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe,
+                    const std::vector<Shift>& shifts, int64_t length);
 
-// report.rows, and where stages are wanted report.stages.
+// report.rows, and where stages are wanted report.stages; all_keys and key are given.
 void Measure(const Laboratory& lab, DriftReport& report);
 
 // report.first_positions.

@@ -26,7 +26,7 @@ Json KeyJson(const drift::KeyDrift& key) {
 }
 
 Json RowJson(const DriftReport& report, const DriftRow& row) {
-  const drift::KeyDrift& key = row.drift.keys[static_cast<size_t>(report.key)];
+  const drift::KeyDrift& key = row.drift.keys.front();
   Json json = {{"recipe", row.recipe},
                {"dtype", Lower(row.dtype)},
                {"shift", {row.shift.one, row.shift.other}},
@@ -75,7 +75,7 @@ std::string RowHead(const DriftReport& report) {
 std::string RowNumbers(const DriftReport& report, const drift::Drift& drift) {
   const std::string output = report.has_output ? fmt::format("{:.4g}", drift.D_output) : "-";
   return fmt::format("{:>10.4g} {:>10.4g} {:>12.4g} {:>10}\n", drift.D_abs, drift.D_signed,
-                     drift.keys[static_cast<size_t>(report.key)].D_logit, output);
+                     drift.keys.front().D_logit, output);
 }
 
 std::string RowText(const DriftReport& report, const DriftRow& row) {
@@ -183,24 +183,25 @@ std::string DriftCsv(const DriftReport& report) {
   std::string text =
       "recipe,dtype,exact,rounded,shift_one,shift_other,length,key,D_abs,D_signed,D_logit,"
       "D_attention,D_output\n";
-  const auto add = [&](const DriftRow& row, size_t j, double D_abs, double D_signed,
-                       const std::string& output) {
-    const drift::KeyDrift& key = row.drift.keys[j];
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", row.recipe, Lower(row.dtype),
+  const auto add = [&](const DriftRow& row, int64_t key, const std::vector<double>& numbers) {
+    text += fmt::format("{},{},{},{},{},{},{},{}", row.recipe, Lower(row.dtype),
                         row.exact ? drift::Name(*row.exact) : "",
                         row.rounded ? drift::Name(*row.rounded) : "", row.shift.one,
-                        row.shift.other, row.length, static_cast<int64_t>(j) * report.one_in, D_abs,
-                        D_signed, key.D_logit, key.D_attention, output);
+                        row.shift.other, row.length, key * report.one_in);
+    for (const double x : numbers) text += fmt::format(",{}", x);
   };
   const auto add_row = [&](const DriftRow& row) {
     if (report.all_keys) {
-      for (size_t j = 0; j < row.drift.keys.size(); ++j) {
-        add(row, j, row.drift.keys[j].D_abs, row.drift.keys[j].D_signed, "");
+      int64_t j = 0;
+      for (const drift::KeyDrift& key : row.drift.keys) {
+        add(row, j++, {key.D_abs, key.D_signed, key.D_logit, key.D_attention});
+        text += ",\n";
       }
       return;
     }
-    add(row, static_cast<size_t>(report.key), row.drift.D_abs, row.drift.D_signed,
-        report.has_output ? fmt::format("{}", row.drift.D_output) : "");
+    const drift::KeyDrift& key = row.drift.keys.front();
+    add(row, report.key, {row.drift.D_abs, row.drift.D_signed, key.D_logit, key.D_attention});
+    text += report.has_output ? fmt::format(",{}\n", row.drift.D_output) : ",\n";
   };
   for (const DriftRow& row : report.rows) add_row(row);
   for (const DriftRow& row : report.stages) add_row(row);

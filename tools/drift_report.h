@@ -19,7 +19,7 @@ struct DriftRow {
   DType dtype = DType::kBF16;
   Shift shift;
   int64_t length = 0;  // tokens, before one in N was taken
-  drift::Drift drift;
+  drift::Drift drift;  // of the keys one, or all
   // Of `--stages`: the stage that alone is exact, or that alone rounds; else nullopt.
   std::optional<drift::RopeStage> exact, rounded;
 };

@@ -136,12 +136,16 @@ class Measurement {
     RotateQueries(b, h);
     if (h % (shape.Hq / shape.Hkv) == 0) RotateKeys(b, shape.KeyHead(h));
     std::vector<QuerySums> sums(shifts_.size(), QuerySums(T_));
-    int64_t begin = 0;
+    int64_t done = 0;  // queries in sums, whole blocks
     for (size_t length = 0; length < lengths_.size(); ++length) {
-      Queries(begin, lengths_[length], sums);
-      begin = lengths_[length];
+      const int64_t T = lengths_[length], whole = T / kBlock * kBlock;
+      Queries(done, whole, sums);
+      done = whole;
+      // The rest apart, so that a length's bits do not depend on which others there are.
+      std::vector<QuerySums> with_rest = sums;
+      Queries(done, T, with_rest);
       for (size_t n = 0; n < shifts_.size(); ++n) {
-        drifts_[n][length].AddHead(sums[n], begin, shape.B);
+        drifts_[n][length].AddHead(with_rest[n], T, shape.B);
       }
     }
     show_.Finish(static_cast<double>(T_) * static_cast<double>(T_));

@@ -16,6 +16,7 @@ namespace bitanchor::tools {
 
 struct Shift {
   int64_t one = 0, other = 0;  // what is added to every position
+  bool operator==(const Shift&) const = default;
 };
 
 // Progress of several computations together, in units of work.

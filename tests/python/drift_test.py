@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from support import TOOLS, bitanchor, finish, require
+from support import ROOT, TOOLS, bitanchor, finish, require
 
 require("numpy", "ml_dtypes", "safetensors")
 
@@ -212,6 +212,17 @@ def rope_types(test: Test) -> None:
         for row in report["rows"]:
             good = row["D_abs"] < 1e-12 if row["recipe"] == "exact" else 1e-6 < row["D_abs"] < 1
             test.want(good, f"{rope['rope_type']} {row['recipe']} length {row['length']}: D_abs {row['D_abs']}")
+    # A row does not depend on what else is asked for, and both of a pair's shifts go by the greater one.
+    for rope in types:
+        config = {"head_dim": 32, "rope_theta": 500000.0, "max_position_embeddings": 64, "rope_scaling": rope}
+        path.write_text(json.dumps(config))
+        common = ["--generate", "normal", "--shape", "1,150,1,1,32", "--config", path, "--recipe", "hf-llama,exact"]
+        every = test.json(*common, "--lengths", "40,150", "--shifts", "0:16,16:0,0:300")["rows"]
+        alone = [row for shift in ("0:16", "16:0", "0:300") for recipe in ("hf-llama", "exact") for length in ("40", "150")
+                 for row in test.json(*common[:-1], recipe, "--lengths", length, "--shifts", shift)["rows"]]  # fmt: skip
+        test.want(every == alone, f"{rope['rope_type']}: rows together {every} alone {alone}")
+        values = [[row["D_abs"] for row in every if row["shift"] == shift] for shift in ([0, 16], [16, 0])]
+        test.want(values[0] == values[1], f"{rope['rope_type']}: 0:16 and 16:0 {values}")
 
 
 def formats(test: Test) -> None:
@@ -230,6 +241,10 @@ def formats(test: Test) -> None:
     out = test.folder / "out.json"
     quiet = test.drift(*arguments, "--quiet", "--json", out)
     test.want(quiet.stdout == "" and json.loads(out.read_text()) == report, "--quiet --json FILE")
+    # The README's example is what the program says.
+    readme = (ROOT / "README.md").read_text()
+    command = next(line for line in readme.splitlines() if line.startswith("$ bitanchor drift "))
+    test.want(f"{command}\n{test.drift(*command.split()[3:]).stdout}```" in readme, "the README's example")
     help_text = test.drift("--help").stdout
     test.want(help_text.index("bitanchor drift --generate") < help_text.index("Options"), "an example comes first")
     # A file of q and k alone has no D_output.
