@@ -27,7 +27,7 @@ using exact::RowPlace;
 using exact::TiledKernel;
 
 constexpr int64_t kTiles[] = {16, 32, 64, 128, 256};
-constexpr size_t kFirstRows = 8;     // on which most candidates are found not to hold
+constexpr size_t kFirstRows = 3;     // on which most candidates are found not to hold
 constexpr double kFirstShare = 0.5;  // that they must explain there
 constexpr size_t kFitRows = 512;
 // Multiplications of a candidate, at most, over all rows that are looked at.
@@ -37,11 +37,16 @@ constexpr double kNoise = 0x1p-12;   // what f32 may move an output by, likewise
 constexpr int64_t kExpNodes = 16;
 constexpr double kExpExplains = 0.9;  // of rows that it was not fitted to
 
+constexpr double kLargestError = 0x1p-22;  // of a weight that should be 1
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
 constexpr Format kFormatE4M3{4, -6, 8}, kFormatE5M2{3, -14, 15};
 
 // What is known of a row: the right kernel's data, what was captured and its unit of error.
 struct Row {
+  RowPlace at;
   GatheredRow keys;
+  std::vector<double> dots;  // q.k, not rounded
   RowAnswer right;
   std::vector<double> unit;  // u m_d
   std::vector<float> o;      // as captured, empty if it was not
@@ -57,6 +62,11 @@ struct Candidate {
 
 struct Energy {
   double o = 0, lse = 0;
+  Energy& operator+=(const Energy& other) {
+    o += other.o;
+    lse += other.lse;
+    return *this;
+  }
 };
 
 // Sum of p |v| / l: what errors of o are measured by.
@@ -80,8 +90,13 @@ class ScheduleDiagnosis {
     attentions_.push_back(right);
     attentions_.insert(attentions_.end(), others.begin(), others.end());
     rows_.push_back(RowsOf(right, rows));
-    for (const MistakenAttention& other : others)
-      rows_.push_back(RowsOf(other, Places(rows, rows_[0].size())));
+    // The first rows decide much: those with the most keys of a few.
+    std::vector<Row>& mine = rows_[0];
+    std::stable_sort(mine.begin(), mine.begin() + std::min<std::ptrdiff_t>(16, std::ssize(mine)),
+                     [](const Row& x, const Row& y) { return x.keys.n > y.keys.n; });
+    std::vector<RowPlace> places;
+    for (const Row& row : mine) places.push_back(row.at);
+    for (const MistakenAttention& other : others) rows_.push_back(RowsOf(other, places));
   }
 
   std::vector<Finding> Explain() {
@@ -89,7 +104,7 @@ class ScheduleDiagnosis {
     AddRight();
     SetRight(kFirstRows);
     AddRoundings();
-    AddRescales();
+    AddAfterSums();
     AddConstants();
     AddExp();
     for (size_t other = 1; other < attentions_.size(); ++other) {
@@ -110,19 +125,16 @@ class ScheduleDiagnosis {
   }
 
  private:
-  static std::vector<RowPlace> Places(const std::vector<RowPlace>& rows, size_t n) {
-    return {rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(n)};
-  }
-
   // As many as kMostWork allows, but two.
   std::vector<Row> RowsOf(const MistakenAttention& kernel, const std::vector<RowPlace>& places) {
     std::vector<Row> rows;
     int64_t work = 0;
     for (const RowPlace& at : places) {
-      Row row;
+      Row row{at, {}, {}, {}, {}, {}, {}};
       exact::Gather(kernel, at, row.keys);
       work += row.keys.n * row.keys.D;
       if (work > kMostWork && rows.size() >= 2) break;
+      row.dots = exact::DotsOf({}, row.keys);
       row.right = exact::Centre(row.keys, std::nullopt);
       if (capture_.o) {
         for (const double m : Magnitudes(row.keys)) row.unit.push_back(UnitRoundoff(o_dtype_) * m);
@@ -139,42 +151,53 @@ class ScheduleDiagnosis {
     return rows;
   }
 
-  Energy EnergyOf(const Candidate& candidate, size_t most_rows) const {
-    Energy energy;
-    const std::vector<Row>& rows = rows_[candidate.attention];
-    for (size_t n = 0; n < std::min(most_rows, rows.size()); ++n) {
-      const Energy of = RowEnergy(candidate.kernel, rows[n]);
-      energy.o += of.o;
-      energy.lse += of.lse;
-    }
-    return energy;
-  }
-
   static bool Directed(const std::optional<Quantum>& quantum) {
     return quantum && quantum->mode != Rounding::kNearestEven;
   }
 
-  // Where weights are rounded in one direction, of the ways in which the largest ones are not quite
-  // 1 the one that fits.
-  Energy RowEnergy(const TiledKernel& kernel, const Row& row) const {
-    if (!Directed(kernel.weights) && !Directed(kernel.summed)) return ErrorOf(kernel, row);
-    const Rounding mode = (kernel.weights ? kernel.weights : kernel.summed)->mode;
-    const double moved = mode == Rounding::kUp ? 0x1p-22 : -0x1p-22;
-    Energy least{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
-    for (const double largest : {0.0, moved}) {
-      for (const double earlier : {0.0, moved}) {
+  // What the kernel's rows are made from, remembered for the next one.
+  struct Sums {
+    std::optional<TiledKernel> of;
+    std::vector<double> dots;
+    std::vector<exact::RowSums> ways;
+  };
+
+  // Where weights are rounded in one direction, all the ways in which the largest ones may be not
+  // quite 1.
+  void Sum(const TiledKernel& kernel, const Row& row, Sums& sums) const {
+    if (sums.of && exact::SameSums(*sums.of, kernel)) return;
+    const bool exact_dots = exact::SameDots(kernel, {});
+    if (!exact_dots && (!sums.of || !exact::SameDots(*sums.of, kernel)))
+      sums.dots = exact::DotsOf(kernel, row.keys);
+    sums.of = kernel;
+    sums.ways.clear();
+    std::vector<double> errors = {0};
+    if (Directed(kernel.weights) || Directed(kernel.summed)) {
+      const bool up = kernel.weights && kernel.weights->mode == Rounding::kUp;
+      errors.push_back(up ? kLargestError : -kLargestError);
+    }
+    for (const double largest : errors) {
+      for (const double earlier : errors) {
         TiledKernel nudged = kernel;
         nudged.largest_error = largest;
         nudged.earlier_error = earlier;
-        const Energy energy = ErrorOf(nudged, row);
-        least = {std::min(least.o, energy.o), std::min(least.lse, energy.lse)};
+        sums.ways.push_back(exact::SumsOf(nudged, row.keys, exact_dots ? row.dots : sums.dots));
       }
+    }
+  }
+
+  // Of the ways the one that fits.
+  Energy RowEnergy(const TiledKernel& kernel, const Row& row, Sums& sums) const {
+    Sum(kernel, row, sums);
+    Energy least{kInf, kInf};
+    for (const exact::RowSums& way : sums.ways) {
+      const Energy energy = ErrorOf(kernel, exact::Combined(kernel, way), row);
+      least = {std::min(least.o, energy.o), std::min(least.lse, energy.lse)};
     }
     return least;
   }
 
-  Energy ErrorOf(const TiledKernel& kernel, const Row& row) const {
-    const RowAnswer answer = exact::Answer(kernel, row.keys);
+  Energy ErrorOf(const TiledKernel& kernel, const RowAnswer& answer, const Row& row) const {
     Energy energy;
     for (size_t d = 0; d < row.o.size(); ++d) {
       if (!std::isfinite(row.o[d]) || row.unit[d] == 0) continue;
@@ -201,16 +224,28 @@ class ScheduleDiagnosis {
     return best;
   }
 
+  // Over the first rows, at most so many. Kernels with the same sums should stand side by side.
   std::vector<Energy> Energies(const std::vector<Candidate>& candidates, size_t most_rows) const {
-    std::vector<Energy> energies(candidates.size());
-    simd::ParallelFor(start_.options(), static_cast<int64_t>(candidates.size()),
-                      [&](int64_t n, int) { energies[n] = EnergyOf(candidates[n], most_rows); });
-    return energies;
+    const size_t n_rows = std::min(most_rows, rows_[0].size());
+    std::vector<std::vector<Energy>> of_row(n_rows);
+    simd::ParallelFor(start_.options(), static_cast<int64_t>(n_rows), [&](int64_t n, int) {
+      Sums sums;
+      size_t attention = 0;
+      for (const Candidate& candidate : candidates) {
+        if (candidate.attention != attention) sums = {};
+        attention = candidate.attention;
+        of_row[n].push_back(RowEnergy(candidate.kernel, rows_[attention][n], sums));
+      }
+    });
+    std::vector<Energy> all(candidates.size());
+    for (const std::vector<Energy>& energies : of_row) {
+      for (size_t n = 0; n < all.size(); ++n) all[n] += energies[n];
+    }
+    return all;
   }
 
   // What right kernels come to at the least.
   void SetRight(size_t most_rows) {
-    constexpr double kInf = std::numeric_limits<double>::infinity();
     right_ = {kInf, kInf};
     for (const Energy& energy : Energies(right_candidates_, most_rows)) {
       right_.o = std::min(right_.o, energy.o);
@@ -306,46 +341,66 @@ class ScheduleDiagnosis {
       fp8.weights = Quantum{kFormatE5M2};
       Add("weights-fp8", "to E5M2", fp8);
     });
-    ForWeights([&](const TiledKernel& schedule) {
-      for (const NamedFormat& narrow : NarrowFormats()) AddRoundingsTo(narrow, schedule);
-      if (o_dtype_ == DType::kF32) return;
-      TiledKernel kernel = schedule;
-      kernel.output = Quantum{FormatOf(o_dtype_), Rounding::kTowardZero};
-      Add("output-truncated", "to " + std::string(DTypeName(o_dtype_)), kernel);
+    for (const NamedFormat& narrow : NarrowFormats()) AddScoreRoundings(narrow);
+    ForWeights([&](TiledKernel kernel) {
+      for (const auto& [name, format] : NarrowFormats()) {
+        const std::string before = name + " before they are added";
+        kernel.summed = Quantum{format, Rounding::kTowardZero};
+        Add("row-sum-rounded", "weights are truncated to " + before, kernel);
+        kernel.summed = Quantum{format};
+        Add("row-sum-rounded", "weights are rounded to " + before, kernel);
+      }
     });
   }
 
-  void AddRoundingsTo(const NamedFormat& narrow, const TiledKernel& schedule) {
+  void AddScoreRoundings(const NamedFormat& narrow) {
     const auto& [name, format] = narrow;
-    TiledKernel kernel = schedule;
-    kernel.summed = Quantum{format, Rounding::kTowardZero};
-    Add("row-sum-rounded", "weights are truncated to " + name + " before they are added", kernel);
-    kernel.summed = Quantum{format};
-    Add("row-sum-rounded", "weights are rounded to " + name + " before they are added", kernel);
-    kernel = schedule;
-    kernel.running = Quantum{format};
-    Add("accumulator-rounded", "to " + name, kernel);
-    kernel.running = Quantum{format, Rounding::kDown};
-    Add("accumulator-rounded", "to " + name + ", always down", kernel);
-    kernel.running = Quantum{format, Rounding::kTowardZero};
-    Add("accumulator-rounded", "to " + name + ", toward zero", kernel);
-    kernel = schedule;
-    kernel.scores = Quantum{format};
-    Add("scores-rounded", "q.k to " + name, kernel);
+    const Quantum quantum{format};
+    const auto add = [&](const std::string& where, const TiledKernel& of) {
+      ForWeights([&](TiledKernel kernel) {
+        kernel.scores = of.scores;
+        kernel.score_group = of.score_group;
+        kernel.scaled_scores = of.scaled_scores;
+        Add("scores-rounded", where, kernel);
+      });
+    };
+    TiledKernel kernel;
+    kernel.scores = quantum;
+    add("q.k to " + name, kernel);
     for (const int64_t group : {1, 2, 4, 8, 16, 32, 64}) {
       if (group >= start_.problem().problem.shape.D) break;
       kernel.score_group = group;
-      Add("scores-rounded", fmt::format("q.k to {} after every {} of its dimensions", name, group),
-          kernel);
+      add(fmt::format("q.k to {} after every {} of its dimensions", name, group), kernel);
     }
-    kernel = schedule;
-    kernel.scaled_scores = Quantum{format};
-    Add("scores-rounded", "scaled scores to " + name, kernel);
-    kernel.scores = Quantum{format};
-    Add("scores-rounded", "q.k to " + name + ", and again once it is scaled", kernel);
+    kernel = {};
+    kernel.scaled_scores = quantum;
+    add("scaled scores to " + name, kernel);
+    kernel.scores = quantum;
+    add("q.k to " + name + ", and again once it is scaled", kernel);
   }
 
-  void AddRescales() {
+  // What differs in what becomes of each tile's sums.
+  void AddAfterSums() {
+    ForWeights([&](const TiledKernel& schedule) {
+      TiledKernel kernel = schedule;
+      for (const auto& [name, format] : NarrowFormats()) {
+        kernel.running = Quantum{format};
+        Add("accumulator-rounded", "to " + name, kernel);
+        kernel.running = Quantum{format, Rounding::kDown};
+        Add("accumulator-rounded", "to " + name + ", always down", kernel);
+        kernel.running = Quantum{format, Rounding::kTowardZero};
+        Add("accumulator-rounded", "to " + name + ", toward zero", kernel);
+      }
+      if (o_dtype_ != DType::kF32) {
+        kernel = schedule;
+        kernel.output = Quantum{FormatOf(o_dtype_), Rounding::kTowardZero};
+        Add("output-truncated", "to " + std::string(DTypeName(o_dtype_)), kernel);
+      }
+      AddRescales(schedule);
+    });
+  }
+
+  void AddRescales(const TiledKernel& schedule) {
     const int64_t Skv = start_.problem().problem.shape.Skv;
     constexpr struct {
       RescaleFault fault;
@@ -354,23 +409,21 @@ class ScheduleDiagnosis {
                    {RescaleFault::kSum, "sum-not-rescaled"},
                    {RescaleFault::kBoth, "never-rescaled"},
                    {RescaleFault::kStaleMaximum, "maximum-stale"}};
-    ForWeights([&](const TiledKernel& schedule) {
-      if (schedule.tile == 0) return;
-      for (const auto& [fault, id] : kFaults) {
-        TiledKernel kernel = schedule;
-        kernel.fault = fault;
-        Add(id, "in every tile", kernel);
-        const int64_t tiles = (Skv + kernel.tile - 1) / kernel.tile;
-        if (fault == RescaleFault::kBoth || tiles > kMostTiles) continue;
-        for (int64_t tile = 0; tile < tiles; ++tile) {
-          kernel.faulty_tile = tile;
-          Add(id,
-              fmt::format("in the tile of keys {}..{}", tile * kernel.tile,
-                          std::min((tile + 1) * kernel.tile, Skv) - 1),
-              kernel);
-        }
+    if (schedule.tile == 0) return;
+    for (const auto& [fault, id] : kFaults) {
+      TiledKernel kernel = schedule;
+      kernel.fault = fault;
+      Add(id, "in every tile", kernel);
+      const int64_t tiles = (Skv + kernel.tile - 1) / kernel.tile;
+      if (fault == RescaleFault::kBoth || tiles > kMostTiles) continue;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        kernel.faulty_tile = tile;
+        Add(id,
+            fmt::format("in the tile of keys {}..{}", tile * kernel.tile,
+                        std::min((tile + 1) * kernel.tile, Skv) - 1),
+            kernel);
       }
-    });
+    }
   }
 
   // --- constants that are a little off: fitted ---

@@ -49,12 +49,12 @@ double Dot(const TiledKernel& kernel, const float* q, const float* k, int64_t D)
   return sum;
 }
 
-std::vector<double> Scores(const TiledKernel& kernel, const GatheredRow& row) {
+// t of each key.
+std::vector<double> Scaled(const TiledKernel& kernel, const GatheredRow& row,
+                           const std::vector<double>& dots) {
   std::vector<double> t(row.n);
-  for (int64_t n = 0; n < row.n; ++n) {
-    const double s = Dot(kernel, row.q.data(), &row.k[n * row.D], row.D);
-    t[n] = Rounded(kernel.scaled_scores, s * (row.scale * kernel.scale));
-  }
+  for (int64_t n = 0; n < row.n; ++n)
+    t[n] = Rounded(kernel.scaled_scores, dots[n] * (row.scale * kernel.scale));
   return t;
 }
 
@@ -91,50 +91,88 @@ double Quantised(const Quantum& quantum, double x) {
   return std::copysign(size, x);
 }
 
-RowAnswer Answer(const TiledKernel& kernel, const GatheredRow& row) {
-  RowAnswer answer{std::vector<double>(row.D), -kInf};
-  if (row.n == 0) return answer;
-  const std::vector<double> t = Scores(kernel, row);
-  double* const o = answer.o.data();
-  double m = -kInf, l = 0;
+std::vector<double> DotsOf(const TiledKernel& kernel, const GatheredRow& row) {
+  std::vector<double> dots(row.n);
+  for (int64_t n = 0; n < row.n; ++n) dots[n] = Dot(kernel, row.q.data(), &row.k[n * row.D], row.D);
+  return dots;
+}
+
+RowSums SumsOf(const TiledKernel& kernel, const GatheredRow& row, const std::vector<double>& dots) {
+  RowSums sums{row.D, {}};
+  if (row.n == 0) return sums;
+  const std::vector<double> t = Scaled(kernel, row, dots);
   const double largest = *std::max_element(t.begin(), t.end());
+  double m = -kInf;
   for (const Tile& tile : Tiles(kernel, row)) {
     const double old = m;
     m = std::max(m, *std::max_element(t.begin() + tile.first, t.begin() + tile.end));
     if (std::isinf(m)) continue;  // no weight yet, or one that is not finite
+    const bool first = std::isinf(old);
+    sums.tiles.push_back({tile.number, first, first ? 0 : Exp(kernel, old - m), m, 0, {}, 0, {}});
+    TileSums& of = sums.tiles.back();
+    const double top = m == largest ? kernel.largest_error : kernel.earlier_error;
+    const auto add = [&](double reference, double& l, std::vector<double>& o) {
+      o.assign(row.D, 0);
+      for (int64_t n = tile.first; n < tile.end; ++n) {
+        const double p = Exp(kernel, t[n] - reference) * (t[n] == reference ? 1 + top : 1);
+        const double w = Rounded(kernel.weights, p);
+        l += Rounded(kernel.summed, p);
+        if (w == 0) continue;
+        const float* v = &row.v[n * row.D];
+        for (int64_t d = 0; d < row.D; ++d) o[d] += w * v[d];
+      }
+    };
+    add(m, of.l, of.o);
+    // Where the maximum stays, the one before is it.
+    if (!first && old != m) add(old, of.stale_l, of.stale_o);
+  }
+  return sums;
+}
+
+RowAnswer Combined(const TiledKernel& kernel, const RowSums& sums) {
+  const int64_t D = sums.D;
+  RowAnswer answer{std::vector<double>(D), -kInf};
+  double* const o = answer.o.data();
+  double l = 0;
+  for (const TileSums& tile : sums.tiles) {
     const bool faulty = kernel.fault != RescaleFault::kNone &&
                         (!kernel.faulty_tile || *kernel.faulty_tile == tile.number);
     const auto is = [&](RescaleFault fault) { return faulty && kernel.fault == fault; };
-    const bool stale = is(RescaleFault::kStaleMaximum) && !std::isinf(old);
-    const double reference = stale ? old : m;
-    const double f = std::isinf(old) ? 0 : Exp(kernel, old - m);
     const bool both = is(RescaleFault::kBoth);
-    const double f_o = both || is(RescaleFault::kOutput) ? 1 : f;
-    l *= both || is(RescaleFault::kSum) ? 1 : f;
-    for (int64_t d = 0; d < row.D; ++d) o[d] *= f_o;
-    for (int64_t n = tile.first; n < tile.end; ++n) {
-      double p = Exp(kernel, t[n] - reference);
-      if (t[n] == reference) p *= 1 + (m == largest ? kernel.largest_error : kernel.earlier_error);
-      const double w = Rounded(kernel.weights, p);
-      l += Rounded(kernel.summed, p);
-      if (w == 0) continue;
-      const float* v = &row.v[n * row.D];
-      for (int64_t d = 0; d < row.D; ++d) o[d] += w * v[d];
-    }
-    if (kernel.running) {
-      for (int64_t d = 0; d < row.D; ++d) o[d] = Quantised(*kernel.running, o[d]);
-    }
+    const double f_o = both || is(RescaleFault::kOutput) ? 1 : tile.f;
+    const double f_l = both || is(RescaleFault::kSum) ? 1 : tile.f;
+    const bool stale = is(RescaleFault::kStaleMaximum) && !tile.stale_o.empty();
+    const std::vector<double>& add = stale ? tile.stale_o : tile.o;
+    l = l * f_l + (stale ? tile.stale_l : tile.l);
+    for (int64_t d = 0; d < D; ++d) o[d] = Rounded(kernel.running, o[d] * f_o + add[d]);
   }
+  if (sums.tiles.empty()) return answer;
   l *= kernel.row_sum;
-  for (int64_t d = 0; d < row.D; ++d) o[d] = Rounded(kernel.output, o[d] / l);
-  answer.lse = m + number::LogF64(l);
+  for (int64_t d = 0; d < D; ++d) o[d] = Rounded(kernel.output, o[d] / l);
+  answer.lse = sums.tiles.back().m + number::LogF64(l);
   return answer;
+}
+
+RowAnswer Answer(const TiledKernel& kernel, const GatheredRow& row) {
+  return Combined(kernel, SumsOf(kernel, row, DotsOf(kernel, row)));
+}
+
+bool SameDots(const TiledKernel& one, const TiledKernel& other) {
+  return one.scores == other.scores && one.score_group == other.score_group;
+}
+
+bool SameSums(const TiledKernel& one, const TiledKernel& other) {
+  return SameDots(one, other) && one.tile == other.tile && one.descending == other.descending &&
+         one.scaled_scores == other.scaled_scores && one.weights == other.weights &&
+         one.summed == other.summed && one.scale == other.scale && one.exponent == other.exponent &&
+         one.exp_errors == other.exp_errors && one.largest_error == other.largest_error &&
+         one.earlier_error == other.earlier_error;
 }
 
 std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow& row, int64_t N) {
   std::vector<double> slope(N);  // d l / d exp_errors
   if (row.n == 0) return slope;
-  const std::vector<double> t = Scores(kernel, row);
+  const std::vector<double> t = Scaled(kernel, row, DotsOf(kernel, row));
   const auto add = [&](double x, double weight) {
     const auto [n, part] = FractionOf(x, N);
     slope[n] += (1 - part) * weight;

@@ -23,6 +23,11 @@ namespace bitanchor::exact {
 struct Quantum {
   Format format;
   Rounding mode = Rounding::kNearestEven;
+  bool operator==(const Quantum& other) const {
+    return format.precision == other.format.precision &&
+           format.min_exponent == other.format.min_exponent &&
+           format.max_exponent == other.format.max_exponent && mode == other.mode;
+  }
 };
 double Quantised(const Quantum& quantum, double x);
 
@@ -65,6 +70,30 @@ struct TiledKernel {
 
 // o [D] before its last rounding (but for `output`) and lse. No keys: o = 0, lse = -inf.
 RowAnswer Answer(const TiledKernel& kernel, const GatheredRow& row);
+
+// The same in two steps, so that kernels which differ in what becomes of a tile's sums alone
+// (fault, running, row_sum, output) need their keys only once. First the sums of each tile the row
+// sees keys of, in the order of visits.
+struct TileSums {
+  int64_t number;
+  bool first;  // no tile before it has a weight
+  double f, m;
+  double l;               // sum of p_j
+  std::vector<double> o;  // [D], sum of p_j v_j
+  double stale_l;         // with weights relative to the maximum before
+  std::vector<double> stale_o;
+};
+struct RowSums {
+  int64_t D;
+  std::vector<TileSums> tiles;
+};
+// dots [n]: q.k of each key as DotsOf(kernel, row) returns them.
+std::vector<double> DotsOf(const TiledKernel& kernel, const GatheredRow& row);
+RowSums SumsOf(const TiledKernel& kernel, const GatheredRow& row, const std::vector<double>& dots);
+RowAnswer Combined(const TiledKernel& kernel, const RowSums& sums);
+// Whether both kernels have the same sums; the same dots.
+bool SameSums(const TiledKernel& one, const TiledKernel& other);
+bool SameDots(const TiledKernel& one, const TiledKernel& other);
 
 // d lse / d exp_errors[n] of a right kernel with this tile and order, n < N.
 std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow& row, int64_t N);

@@ -132,49 +132,74 @@ WRONG: dict[str, Wrong] = {
         shows=_masked_row_rivals,
     ),
     "softmax-constant-1e-3": Wrong(
-        "log2(e) off by 1e-3", faults.constant_off(1e-3), ("scale-wrong",)
+        "log2(e) off by 1e-3", faults.constant_off(1e-3), ("exp-constant",)
     ),
     "softmax-constant-1e-4": Wrong(
-        "log2(e) off by 1e-4", faults.constant_off(1e-4), ("scale-wrong",)
+        "log2(e) off by 1e-4", faults.constant_off(1e-4), ("exp-constant",)
     ),
-    "coarse-exp": Wrong("exp2 by a parabola, off by 2e-3", faults.coarse_exp),
+    "coarse-exp": Wrong(
+        "exp2 by a parabola, off by 2e-3", faults.coarse_exp, ("exp-inaccurate",)
+    ),
     "bf16-scores": Wrong(
         "scores rounded to bf16",
         faults.choosing(on_scores=lambda s: f32.rounded(s, BF16)),
-        ("scores-rounded", "unknown"),
+        ("scores-rounded",),
     ),
     "bf16-score-sums": Wrong(
         "q k summed in bf16",
         faults.choosing(scores=f32.product_in_groups(16, lambda x: f32.rounded(x, BF16))),
-        ("scores-rounded", "unknown"),
+        ("scores-rounded",),
     ),
     "weights-truncated": Wrong(
         "P rounded toward zero",
         faults.choosing(weights=f32.bf16_toward_zero),
         ("weights-truncated",),
     ),
-    "weights-rounded-up": Wrong("P rounded up", faults.choosing(weights=f32.bf16_away_from_zero)),
-    "weights-fp8": Wrong("P in E4M3", faults.choosing(weights=lambda p: f32.rounded(p, FP8))),
+    "weights-rounded-up": Wrong(
+        "P rounded up",
+        faults.choosing(weights=f32.bf16_away_from_zero),
+        ("weights-rounded-up",),
+    ),
+    "weights-fp8": Wrong(
+        "P in E4M3", faults.choosing(weights=lambda p: f32.rounded(p, FP8)), ("weights-fp8",)
+    ),
     "dropout-on": Wrong("dropout of 0.1 left on", faults.dropout, ("dropout",)),
-    "row-sum-1e-4": Wrong("the row sum is 1e-4 too large", faults.row_sum_off),
+    "row-sum-1e-4": Wrong(
+        "the row sum is 1e-4 too large", faults.row_sum_off, ("row-sum-wrong",)
+    ),
     "row-sum-truncated-weights": Wrong(
-        "the row sum adds weights truncated to bf16", faults.choosing(summed=f32.bf16_toward_zero)
+        "the row sum adds weights truncated to bf16",
+        faults.choosing(summed=f32.bf16_toward_zero),
+        ("row-sum-rounded",),
     ),
     "bf16-accumulator": Wrong(
         "the running output kept in bf16",
         faults.choosing(on_running_output=lambda o: f32.rounded(o, BF16)),
+        ("accumulator-rounded",),
     ),
     "bf16-accumulator-down": Wrong(
-        "the same, rounded down", faults.choosing(on_running_output=f32.bf16_down)
+        "the same, rounded down",
+        faults.choosing(on_running_output=f32.bf16_down),
+        ("accumulator-rounded",),
     ),
     "output-not-rescaled": Wrong(
-        "one tile does not rescale o", faults.rescale_missing("rescale_o"), tiles=True
+        "one tile does not rescale o",
+        faults.rescale_missing("rescale_o"),
+        ("output-not-rescaled",),
+        tiles=True,
     ),
     "sum-not-rescaled": Wrong(
-        "one tile does not rescale the row sum", faults.rescale_missing("rescale_l"), tiles=True
+        "one tile does not rescale the row sum",
+        faults.rescale_missing("rescale_l"),
+        ("sum-not-rescaled",),
+        tiles=True,
     ),
-    "maximum-stale": Wrong("one tile takes the last maximum", faults.stale_maximum, tiles=True),
-    "never-rescaled": Wrong("no tile rescales", faults.never_rescaled, tiles=True),
+    "maximum-stale": Wrong(
+        "one tile takes the last maximum", faults.stale_maximum, ("maximum-stale",), tiles=True
+    ),
+    "never-rescaled": Wrong(
+        "no tile rescales", faults.never_rescaled, ("never-rescaled",), tiles=True
+    ),
     "output-truncated": Wrong(
         "o truncated to bf16",
         faults.choosing(store=lambda o: f32.bf16_toward_zero(o).astype(BF16)),
