@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -359,22 +360,22 @@ std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contrac
   const std::vector<Cause> plain = PlainCauses(capture, start, verdict);
   if (!plain.empty()) return plain;
   ForwardDiagnosis diagnosis(capture, contract, verdict, options);
-  std::vector<Finding> findings;
-  const auto add = [&](const std::vector<Finding>& more) {
-    findings.insert(findings.end(), more.begin(), more.end());
+  using Step = std::function<std::vector<Finding>()>;
+  std::vector<Step> steps = {
+      [&] { return diagnosis.ByIntervals(); },
+      [&] { return OtherFindings(capture, contract, start, verdict); },
+      [&] { return diagnosis.BySchedule(verdict); },
   };
-  const auto explained = [&] { return std::any_of(findings.begin(), findings.end(), Explains); };
-  const bool roundings_first = o != nullptr && o->Biased() &&
-                               static_cast<double>(o->census.outside) <
-                                   kFewWrong * static_cast<double>(o->census.elements());
-  if (!roundings_first) {
-    add(diagnosis.ByIntervals());
-    if (!explained()) add(OtherFindings(capture, contract, start, verdict));
+  if (o != nullptr && o->Biased() &&
+      static_cast<double>(o->census.outside) <
+          kFewWrong * static_cast<double>(o->census.elements())) {
+    std::rotate(steps.begin(), steps.end() - 1, steps.end());
   }
-  if (!explained()) add(diagnosis.BySchedule(verdict));
-  if (roundings_first && !explained()) {
-    add(diagnosis.ByIntervals());
-    if (!explained()) add(OtherFindings(capture, contract, start, verdict));
+  std::vector<Finding> findings;
+  for (const Step& step : steps) {
+    const std::vector<Finding> more = step();
+    findings.insert(findings.end(), more.begin(), more.end());
+    if (std::any_of(findings.begin(), findings.end(), Explains)) break;
   }
   return Ranked(findings);
 }

@@ -12,7 +12,7 @@
 
 #include "lib/exact/attention_mistakes.h"
 #include "lib/exact/mistaken_attention.h"
-#include "tools/cholesky.h"
+#include "lib/number/least_squares.h"
 #include "tools/telling_rows.h"
 
 namespace bitanchor::tools {
@@ -58,7 +58,7 @@ bool Solved(const GatheredRow& row, const std::vector<double>& o, std::vector<do
     w[i] = dot(i, o);
     for (int64_t j = 0; j < row.n; ++j) A[i * row.n + j] = dot(i, &row.v[j * row.D]);
   }
-  return SolveByCholesky(std::move(A), w);
+  return number::SolveByCholesky(std::move(A), w);
 }
 
 // Errors of o, and what they would be on average where p / (1 - p) is 1: both squared.

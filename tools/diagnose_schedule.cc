@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "lib/exact/tiled_kernel.h"
+#include "lib/number/float8.h"
 #include "lib/number/least_squares.h"
 #include "lib/verdict/bias.h"
 #include "simd/parallel.h"
@@ -39,8 +40,6 @@ constexpr double kExpExplains = 0.9;  // of rows that it was not fitted to
 
 constexpr double kLargestError = 0x1p-22;  // of a weight that should be 1
 constexpr double kInf = std::numeric_limits<double>::infinity();
-
-constexpr Format kFormatE4M3{4, -6, 8}, kFormatE5M2{3, -14, 15};
 
 // What is known of a row: the right kernel's data, what was captured and its unit of error.
 struct Row {
@@ -336,9 +335,9 @@ class ScheduleDiagnosis {
         Add("weights-rounded-up", "to " + name, kernel);
       }
       TiledKernel fp8 = schedule;
-      fp8.weights = Quantum{kFormatE4M3};
+      fp8.weights = Quantum{E4M3::kFormat};
       Add("weights-fp8", "to E4M3", fp8);
-      fp8.weights = Quantum{kFormatE5M2};
+      fp8.weights = Quantum{E5M2::kFormat};
       Add("weights-fp8", "to E5M2", fp8);
     });
     for (const NamedFormat& narrow : NarrowFormats()) AddScoreRoundings(narrow);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "lib/number/elementary.h"
+#include "lib/number/unpacked.h"
 
 namespace bitanchor::exact {
 namespace {
@@ -78,17 +79,8 @@ std::vector<Tile> Tiles(const TiledKernel& kernel, const GatheredRow& row) {
 }  // namespace
 
 double Quantised(const Quantum& quantum, double x) {
-  if (x == 0 || !std::isfinite(x)) return x;
-  const Format& format = quantum.format;
-  const uint64_t bits = RoundBits(format, x, quantum.mode, 0);
-  const uint64_t magnitude = bits & ~format.SignBit();
-  if (magnitude >= format.InfinityBits()) return std::copysign(kInf, x);
-  const uint64_t stored = magnitude & ((uint64_t{1} << format.StoredBits()) - 1);
-  const int field = static_cast<int>(magnitude >> format.StoredBits());
-  const uint64_t implicit = field > 0 ? uint64_t{1} << format.StoredBits() : 0;
-  const double size = std::ldexp(static_cast<double>(stored + implicit),
-                                 format.LeastExponent() + std::max(field - 1, 0));
-  return std::copysign(size, x);
+  if (!std::isfinite(x)) return x;
+  return ToF64(Unpack(quantum.format, RoundBits(quantum.format, x, quantum.mode, 0)));
 }
 
 std::vector<double> DotsOf(const TiledKernel& kernel, const GatheredRow& row) {

@@ -26,7 +26,8 @@ struct Quantum {
   bool operator==(const Quantum& other) const {
     return format.precision == other.format.precision &&
            format.min_exponent == other.format.min_exponent &&
-           format.max_exponent == other.format.max_exponent && mode == other.mode;
+           format.max_exponent == other.format.max_exponent &&
+           format.specials == other.format.specials && mode == other.mode;
   }
 };
 double Quantised(const Quantum& quantum, double x);
