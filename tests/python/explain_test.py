@@ -487,6 +487,58 @@ def explain_roundings(explained: Explained, folder: Path) -> None:
             explained.ask(f"output truncated, {says}", changed, "output-truncated")
 
 
+# Faults of roundings, of exp and of rescaling, in tiled kernels with f32's noise.
+SCHEDULED = (
+    "softmax-constant-1e-3",
+    "softmax-constant-1e-4",
+    "coarse-exp",
+    "bf16-scores",
+    "bf16-score-sums",
+    "weights-truncated",
+    "weights-rounded-up",
+    "weights-fp8",
+    "row-sum-1e-4",
+    "row-sum-truncated-weights",
+    "bf16-accumulator-down",
+    "output-truncated",
+    "output-not-rescaled",
+    "sum-not-rescaled",
+    "maximum-stale",
+    "never-rescaled",
+)
+
+
+def explain_schedules(explained: Explained, folder: Path) -> None:
+    """With the tiles and their order in the words; right kernels have nothing to explain."""
+    import reference
+    from break_capture import BLOCK_KEYS, Kernel
+    from capture_file import Capture
+    from kernels import Run
+    from right_kernels import RIGHT
+    from wrong_kernels import WRONG
+
+    capture = make_problem(Packed("bf16", (130, 160, 93), 2, 1, 32, 31))
+    problem = reference.read_problem(capture)
+    kernel = Kernel(problem, block=problem.k.shape[1] // 2 // BLOCK_KEYS)
+    for base, faults, words in (
+        ("flash-64", SCHEDULED, "tiles of 64 keys"),
+        ("flash-128", ("sum-not-rescaled", "output-not-rescaled"), "tiles of 128 keys"),
+        ("descending-64", ("bf16-accumulator", "coarse-exp"), "64 keys, the last one first"),
+    ):
+        right = RIGHT[base]
+        run = Run(kernel, right.engine, right.how)
+        answer = Capture({**capture.tensors, **run.answer()}, capture.metadata)
+        explained.ask(f"{base}, right", answer, "pass")
+        for name in faults:
+            fault = WRONG[name]
+            answer = Capture({**capture.tensors, **fault.fault(run).answer()}, capture.metadata)
+            cause = explained.ask(f"{base}, {name}", answer, fault.causes[0])
+            # Truncated outputs and a factor of the sum do not depend on tiles.
+            says = cause.get("says", "")
+            if name not in ("output-truncated", "row-sum-1e-4") and words not in says:
+                explained.failures.append(f"{base}, {name}: want {words}, got {says}")
+
+
 def explain_committed(explained: Explained) -> None:
     from break_capture import break_capture
     from capture_file import read_capture
@@ -524,6 +576,7 @@ def main() -> int:
         explain_dimensions(explained, folder)
         explain_weights(explained, folder)
         explain_roundings(explained, folder)
+        explain_schedules(explained, folder)
         explain_mutants(explained, folder)
         done = bitanchor(args.bitanchor, "explain", folder / "nothing")
         if done.returncode != 2 or len(done.stderr.splitlines()) != 1:
