@@ -11,9 +11,6 @@
 
 namespace bitanchor::tools {
 
-// A mistake that accounts for less of the answer than this does not explain it.
-inline constexpr double kExplains = 0.9;
-
 // verdict: of this capture by this contract; it fails. Best first, at least one: `unknown` where
 // nothing explains the answer. The first stage that is out is what is explained: the rotation, else
 // o and lse; of gradients the stage alone is named.

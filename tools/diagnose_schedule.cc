@@ -21,6 +21,7 @@ using exact::TiledKernel;
 
 constexpr size_t kFirstRows = 3;     // on which most candidates are found not to hold
 constexpr double kFirstShare = 0.5;  // that they must explain there
+constexpr double kSameShare = 1e-4;  // schedules that differ by less are not told apart
 constexpr size_t kFitRows = 512;
 constexpr int64_t kExpNodes = 16;
 constexpr double kExpExplains = 0.9;  // of rows that it was not fitted to
@@ -54,7 +55,7 @@ class ScheduleDiagnosis {
     AddExp();
     for (size_t n = 0; n < others_.size(); ++n) {
       for (const TiledKernel& kernel : RightSchedules(scope_))
-        candidates_.push_back(MakeCandidate(others_[n].id, others_[n].where, kernel, n + 1));
+        candidates_.push_back({others_[n].id, others_[n].where, kernel, n + 1});
     }
     SetRight(kFirstRows);
     const std::vector<Energy> first = EnergiesOf(candidates_, kFirstRows);
@@ -63,11 +64,9 @@ class ScheduleDiagnosis {
       if (Share(first[n]) >= kFirstShare) kept.push_back(candidates_[n]);
     }
     SetRight(rows_[0].size());
-    const std::vector<Energy> all = EnergiesOf(kept, rows_[0].size());
-    std::vector<Finding> findings;
-    for (size_t n = 0; n < kept.size(); ++n)
-      findings.push_back({kept[n].id, kept[n].where, Share(all[n])});
-    return findings;
+    std::vector<double> shares;
+    for (const Energy& energy : EnergiesOf(kept, rows_[0].size())) shares.push_back(Share(energy));
+    return Findings(kept, shares);
   }
 
  private:
@@ -75,11 +74,33 @@ class ScheduleDiagnosis {
     return Energies(candidates, rows_, rows, scope_.o_dtype, start_.options());
   }
 
+  // The best schedule of each mistake, named where others leave more of the error.
+  static std::vector<Finding> Findings(const std::vector<Candidate>& candidates,
+                                       const std::vector<double>& shares) {
+    std::vector<Finding> findings;
+    for (size_t n = 0; n < candidates.size(); ++n) {
+      const auto& [id, where, kernel, attention] = candidates[n];
+      bool best = true, alone = true;
+      for (size_t k = 0; k < candidates.size(); ++k) {
+        const Candidate& other = candidates[k];
+        if (k == n || other.id != id || other.where != where) continue;
+        best = best && (shares[k] < shares[n] || (shares[k] == shares[n] && k > n));
+        const bool same_tiles =
+            other.kernel.tile == kernel.tile && other.kernel.descending == kernel.descending;
+        alone = alone && (same_tiles || 1 - shares[k] > 2 * (1 - shares[n]) + kSameShare);
+      }
+      if (!best) continue;
+      std::string says = where;
+      if (alone) says += (says.empty() ? "" : "; ") + Named(kernel);
+      findings.push_back({id, says, shares[n]});
+    }
+    return findings;
+  }
+
   // What right kernels come to at the least.
   void SetRight(size_t rows) {
     std::vector<Candidate> right;
-    for (const TiledKernel& kernel : RightSchedules(scope_))
-      right.push_back(MakeCandidate("", "", kernel));
+    for (const TiledKernel& kernel : RightSchedules(scope_)) right.push_back({"", "", kernel});
     right_ = {kInf, kInf};
     for (const Energy& energy : EnergiesOf(right, rows)) {
       right_.o = std::min(right_.o, energy.o);
@@ -139,7 +160,7 @@ class ScheduleDiagnosis {
         const std::string where = fmt::format("{} {:.7g} times what it should be", what, factor);
         for (TiledKernel kernel : RightSchedules(scope_)) {
           kernel.*of = factor;
-          candidates_.push_back(MakeCandidate(id, where, kernel));
+          candidates_.push_back({id, where, kernel});
         }
       }
     }
@@ -158,7 +179,7 @@ class ScheduleDiagnosis {
       for (const double error : errors) most = std::max(most, std::fabs(error));
       kernel.exp_errors = errors;
       const std::string where = fmt::format("off by up to {:.1e} of its value", most);
-      candidates_.push_back(MakeCandidate("exp-inaccurate", where, kernel));
+      candidates_.push_back({"exp-inaccurate", where, kernel});
     }
   }
 

@@ -17,6 +17,11 @@ struct Finding {
   double explains;
 };
 
+// A mistake that accounts for less of the answer than this does not explain it; than that, is not
+// worth a word.
+inline constexpr double kExplains = 0.9, kLeastShare = 0.5;
+inline bool Explains(const Finding& finding) { return finding.explains >= kExplains; }
+
 // The mistake of the table, `where` added to what it says. id must be of the table.
 Cause CauseOf(const std::string& id, const std::string& where, double explains);
 

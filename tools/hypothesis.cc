@@ -72,6 +72,27 @@ void Intervals(const Hypothesis& hypothesis, const RowPlace& at, GatheredRow& ro
 
 }  // namespace
 
+std::vector<RopeMistake> RotationMistakes(const Capture& capture) {
+  if (!capture.problem.rope || (capture.q_rope && capture.k_rope)) return {};
+  return RopeMistakes(capture.problem);
+}
+
+Hypothesis RotationHypothesis(const Capture& capture, const Contract& contract,
+                              const AttentionStart& start, const RopeMistake& mistake) {
+  auto rotation = std::make_shared<const MistakenRotation>(Rotate(mistake, start.options()));
+  auto understood = std::make_shared<IntervalProblem>(start.problem());
+  if (!capture.q_rope) understood->problem.q = rotation->q.view;
+  if (!capture.k_rope) {
+    understood->problem.k = rotation->k.view;
+    understood->problem.v = mistake.v;
+  }
+  Hypothesis hypothesis{mistake.id, mistake.where,
+                        exact::Mistaken(std::move(understood), mistake.id, mistake.where),
+                        contract};
+  hypothesis.rotation = std::move(rotation);
+  return hypothesis;
+}
+
 Sample SampleOf(const Capture& capture, const AttentionStart& right, std::vector<RowPlace> rows) {
   Sample sample{std::move(rows), {}};
   const std::vector<IntervalBlock> want = right.Intervals(sample.rows);

@@ -27,6 +27,13 @@ struct Hypothesis {
   std::shared_ptr<const MistakenRotation> rotation = nullptr;
 };
 
+// Mistakes of RoPE that o and lse may show: those whose rotation the capture does not hold.
+std::vector<RopeMistake> RotationMistakes(const Capture& capture);
+
+// A kernel that rotates so. The freedom of libm is as large as in the right rotation.
+Hypothesis RotationHypothesis(const Capture& capture, const Contract& contract,
+                              const AttentionStart& start, const RopeMistake& mistake);
+
 // Elements of o and lse at some rows of a capture.
 struct Sample {
   std::vector<exact::RowPlace> rows;
@@ -38,7 +45,7 @@ Sample SampleOf(const Capture& capture, const AttentionStart& right,
                 std::vector<exact::RowPlace> rows);
 
 struct Explained {
-  int64_t inside = 0, judged = 0;  // elements that the mistaken kernel may answer; that say so
+  int64_t inside = 0, judged = 0;       // elements that the mistaken kernel may answer; that say so
   int64_t wrong_inside = 0, wrong = 0;  // of those that are wrong
 
   // The share of the answer that the mistake accounts for: of all elements, or of the wrong ones if

@@ -39,7 +39,7 @@ class Candidates {
 
  private:
   void Add(const char* id, const std::string& where, const TiledKernel& kernel) {
-    all.push_back(MakeCandidate(id, where, kernel));
+    all.push_back({id, where, kernel});
   }
 
   // Narrower than f32, and the inputs' own first.
@@ -173,16 +173,10 @@ std::vector<TiledKernel> RightSchedules(const ScheduleScope& scope) {
   return all;
 }
 
-Candidate MakeCandidate(std::string id, std::string where, const TiledKernel& kernel,
-                        size_t attention) {
-  if (!where.empty()) where += "; ";
-  if (kernel.tile == 0) {
-    where += "the whole row at once";
-  } else {
-    where += fmt::format("tiles of {} keys{}", kernel.tile,
-                         kernel.descending ? ", the last one first" : "");
-  }
-  return {std::move(id), std::move(where), kernel, attention};
+std::string Named(const TiledKernel& schedule) {
+  if (schedule.tile == 0) return "the whole row at once";
+  return fmt::format("tiles of {} keys{}", schedule.tile,
+                     schedule.descending ? ", the last one first" : "");
 }
 
 std::vector<Candidate> ScheduleCandidates(const ScheduleScope& scope) {

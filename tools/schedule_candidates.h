@@ -26,9 +26,8 @@ std::vector<exact::TiledKernel> RightSchedules(const ScheduleScope& scope);
 // The same schedules, weights as they are alone.
 std::vector<exact::TiledKernel> Schedules(const ScheduleScope& scope);
 
-// A candidate: `kernel` with the mistake `id`, and where it is.
-Candidate MakeCandidate(std::string id, std::string where, const exact::TiledKernel& kernel,
-                        size_t attention = 0);
+// Its tiles and their order, in words.
+std::string Named(const exact::TiledKernel& schedule);
 
 // Every mistake of rounding and of rescaling, those with the same sums side by side.
 std::vector<Candidate> ScheduleCandidates(const ScheduleScope& scope);
