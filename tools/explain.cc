@@ -15,6 +15,7 @@ namespace {
 
 struct ExplainOptions {
   std::string capture, contract;
+  SampleOptions sample;
   ReportOptions reports;
   CommonOptions common;
 };
@@ -42,7 +43,7 @@ int Explain(ExplainOptions& options) {
   const Capture capture = ReadCapture(options.capture);
   RequireAnswer(capture, options.capture);
   const Contract contract = ContractOption(options.contract, capture.problem.dtype);
-  Verdict verdict = JudgeByContract(capture, contract, {}, engine);
+  Verdict verdict = JudgeByContract(capture, contract, options.sample, engine);
   const Outcome outcome = verdict.Result();
   if (outcome == Outcome::kFail) verdict.causes = Diagnose(capture, contract, verdict, engine);
   if (!options.reports.TakesStdout()) {
@@ -70,6 +71,11 @@ void AddExplain(CLI::App& app, Action& run) {
   command->add_option(
       "--contract", options->contract,
       "Judge by this contract (default: flash-<dtype of q>), or one in a FILE.json");
+  command
+      ->add_option("--sample-rows", options->sample.rows,
+                   "Look only at so many rows of o and lse: for long contexts, where all take long")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", options->sample.seed, "Which rows are sampled");
   options->reports.AddTo(*command);
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return Explain(*options); }; });

@@ -561,6 +561,20 @@ def explain_committed(explained: Explained) -> None:
                 explained.failures.append(f"no stage in {cause['says']}")
 
 
+def explain_sampled(explained: Explained, folder: Path) -> None:
+    """A few rows are enough, as long as a wrong one is among them."""
+    from break_capture import break_capture
+    from capture_file import ANSWERS, write_capture
+
+    right = answered(explained.executable, folder, make_problem(PROBLEMS[("bf16", "all")]))
+    write_capture(explained.path, break_capture(right.judged_by(ANSWERS), "scale-missing")[0])
+    judged = check(explained.executable, explained.path, "--sample-rows", "20", command="explain")
+    causes = [cause["id"] for cause in judged.report.get("causes", [])]
+    o = next(output for output in judged.report["outputs"] if output["name"] == "o")
+    if causes[:1] != ["scale-missing"] or o["elements"] != 20 * 64:
+        explained.failures.append(f"20 rows: {causes}, {judged.summary()}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
@@ -581,6 +595,7 @@ def main() -> int:
         explain_roundings(explained, folder)
         explain_schedules(explained, folder)
         explain_mutants(explained, folder)
+        explain_sampled(explained, folder)
         done = bitanchor(args.bitanchor, "explain", folder / "nothing")
         if done.returncode != 2 or len(done.stderr.splitlines()) != 1:
             explained.failures.append(f"no file: exit status {done.returncode}: {done.stderr}")
