@@ -1,5 +1,6 @@
 #include "lib/matrix_unit/matmul.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <span>
@@ -9,6 +10,8 @@
 
 namespace bitanchor::matrix_unit {
 namespace {
+
+constexpr size_t kMostProducts = 32;  // of a group
 
 template <typename Word>
 uint32_t LoadWord(const std::byte* from) {
@@ -72,6 +75,17 @@ int64_t PredictBlock(const MatMul& product, const Block& block, std::byte* d,
     }
   }
   return count;
+}
+
+uint32_t PredictGroup(const MatMul& product, int64_t g, int64_t m, int64_t n, int64_t k,
+                      int64_t count, uint32_t c, bool& corner) {
+  const Model& model = *product.model;
+  std::array<Unpacked, kMostProducts> a, b;
+  const std::span<Unpacked> row(a.data(), static_cast<size_t>(count));
+  const std::span<Unpacked> column(b.data(), static_cast<size_t>(count));
+  LoadOperands(model, product.a, (g * product.M + m) * product.K + k, 1, row);
+  LoadOperands(model, product.b, (g * product.K + k) * product.N + n, product.N, column);
+  return DotAdd(model, *product.result, product.result->readings[0], row, column, c, corner);
 }
 
 }  // namespace bitanchor::matrix_unit

@@ -32,6 +32,11 @@ struct Block {
 int64_t PredictBlock(const MatMul& product, const Block& block, std::byte* d,
                      std::byte* undetermined);
 
+// One group of one element, [m, n] of matrix g: the products [k, k + count), at most L of them,
+// onto c, by the first reading. c, the answer and `corner`: as DotAdd takes and gives them.
+uint32_t PredictGroup(const MatMul& product, int64_t g, int64_t m, int64_t n, int64_t k,
+                      int64_t count, uint32_t c, bool& corner);
+
 }  // namespace bitanchor::matrix_unit
 
 #endif  // BITANCHOR_LIB_MATRIX_UNIT_MATMUL_H_
