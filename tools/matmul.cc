@@ -6,14 +6,13 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <vector>
 
 #include "lib/file/printable.h"
 #include "lib/file/safetensors.h"
 #include "lib/matrix_unit/dot_add.h"
 #include "lib/tensor/error.h"
-#include "simd/parallel.h"
+#include "simd/matrix_unit.h"
 #include "tools/commands.h"
 
 namespace bitanchor::tools {
@@ -140,7 +139,6 @@ struct Answer {
 };
 
 Answer Compute(const MatMul& product, size_t width_bytes, const simd::EngineOptions& options) {
-  constexpr int64_t kRows = 32, kColumns = 128;  // of a block: a's rows are unpacked once in it
   int64_t elements = 0, bytes = 0;
   if (__builtin_mul_overflow(product.M, product.N, &elements) ||
       __builtin_mul_overflow(elements, product.G, &elements) ||
@@ -149,17 +147,7 @@ Answer Compute(const MatMul& product, size_t width_bytes, const simd::EngineOpti
   }
   Answer answer{std::vector<std::byte>(static_cast<size_t>(bytes)),
                 std::vector<std::byte>(static_cast<size_t>(elements))};
-  const int64_t down = (product.M + kRows - 1) / kRows;
-  const int64_t across = (product.N + kColumns - 1) / kColumns;
-  std::atomic<int64_t> count = 0;
-  simd::ParallelFor(options, product.G * down * across, [&](int64_t task, int /*worker*/) {
-    matrix_unit::Block block{task / (down * across), task / across % down * kRows,
-                             task % across * kColumns};
-    block.rows = std::min(kRows, product.M - block.m);
-    block.columns = std::min(kColumns, product.N - block.n);
-    count += PredictBlock(product, block, answer.d.data(), answer.undetermined.data());
-  });
-  answer.count = count;
+  answer.count = simd::MatMul(product, options, answer.d.data(), answer.undetermined.data());
   return answer;
 }
 
