@@ -12,6 +12,8 @@
 
 #include "lib/file/safetensors.h"
 #include "lib/matrix_unit/dot_add.h"
+#include "simd/matrix_unit.h"
+#include "simd/targets.h"
 
 namespace bitanchor::matrix_unit {
 namespace {
@@ -50,6 +52,27 @@ uint32_t Load(const TensorEntry& tensor, size_t index) {
   return bits;
 }
 
+// The rows by the engine, each a product of its own; the number that are not what the GPU gave.
+size_t WrongOnLanes(const Vectors& vectors, const Model& model, const TensorEntry& a,
+                    const TensorEntry& b, const TensorEntry& c, const TensorEntry& d) {
+  const size_t rows = static_cast<size_t>(a.shape[0]);
+  size_t wrong = 0;
+  for (const simd::Target& target : simd::Targets()) {
+    simd::EngineOptions options;
+    options.target = target.bit;
+    options.threads = 1;
+    MatMul product{.model = &model, .result = &model.f32, .G = a.shape[0], .K = a.shape[1]};
+    product.a = a.data;
+    product.b = b.data;
+    product.c = vectors.c_is_zero ? nullptr : c.data;
+    std::vector<uint32_t> got(rows);
+    std::vector<std::byte> undetermined(rows);
+    simd::MatMul(product, options, reinterpret_cast<std::byte*>(got.data()), undetermined.data());
+    for (size_t row = 0; row < rows; ++row) wrong += got[row] != Load(d, row);
+  }
+  return wrong;
+}
+
 class HardwareVectors : public testing::TestWithParam<Vectors> {};
 
 TEST_P(HardwareVectors, EveryRow) {
@@ -85,6 +108,9 @@ TEST_P(HardwareVectors, EveryRow) {
   }
   EXPECT_EQ(wrong, 0u) << "of " << rows << " rows";
   EXPECT_EQ(corners, 0u);
+  if (!half) {
+    EXPECT_EQ(WrongOnLanes(vectors, *model, a, b, c, d), 0u);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, HardwareVectors, testing::ValuesIn(kVectors),
