@@ -31,9 +31,10 @@ enum class Kind {
   kAnything,  // every row and column in one of Draw's ways: subnormals, large, tiny products
   kSpecials,  // the same with NaNs and infinities here and there, c's too
   kCancel,    // products that cancel each other, and c
-  kSameSign,  // factors just below 2, all positive: the largest sums
+  kSameSign,  // factors just below 2, products of one sign: the largest sums
   kZeros,     // most are zeros of both signs, whole rows and columns among them
   kWide,      // exponents far apart
+  kLowEdge,   // products about 2^-101, where results begin to be subnormal in the loops' way
   kKinds
 };
 
@@ -52,7 +53,8 @@ class Product {
       Line(b_, column / N * K * N + column % N, N, K, kind == Kind::kCancel);
     }
     Draw draw_c(kFormatF32, seed + 2);
-    const bool from_zero = kind == Kind::kZeros || draw_c.Below(3) == 0;
+    const bool from_zero = draw_c.Below(3) == 0;
+    const bool specials = kind == Kind::kSpecials || kind == Kind::kZeros;
     for (int64_t n = 0; n < G * M * N; ++n) {
       const uint32_t way = draw_c.Below(Draw::kWays);
       uint32_t c = draw_c.Bits(static_cast<int>(way));
@@ -60,7 +62,8 @@ class Product {
         c = std::bit_cast<uint32_t>(static_cast<float>(normal_(random_)));
       }
       if (from_zero) c = draw_c.Below(4) == 0 ? 0x80000000u : 0;
-      if (kind == Kind::kSpecials && draw_c.Below(40) == 0) c |= 0x7f800000u;
+      if (kind == Kind::kLowEdge) c = c % 0x40000000 / 2 | (c & 0x80000000u);
+      if (specials && draw_c.Below(40) == 0) c |= 0x7f800000u;
       c_.push_back(c);
     }
   }
@@ -81,16 +84,17 @@ class Product {
 
  private:
   uint32_t FromF64(double x) const {
-    const uint32_t bits = RoundBits(model_.format, x, Rounding::kNearestEven, 0);
-    return bits;
+    return RoundBits(model_.format, x, Rounding::kNearestEven, 0);
   }
   // A row of a or a column of b.
   void Line(std::vector<std::byte>& to, int64_t first, int64_t step, int64_t count, bool cancel) {
     const int way = static_cast<int>(draw_.Below(Draw::kWays));
     const bool zeros = kind_ == Kind::kZeros && draw_.Below(4) == 0;
+    const bool negate = draw_.Below(2) == 0;
     uint32_t last = 0;
     for (int64_t k = 0; k < count; ++k) {
       uint32_t bits = Element(way);
+      if (negate) bits ^= static_cast<uint32_t>(model_.format.SignBit());
       if (zeros) bits &= static_cast<uint32_t>(model_.format.SignBit());
       if (cancel && k % 2 == 1) bits = last ^ static_cast<uint32_t>(model_.format.SignBit());
       last = bits;
@@ -105,11 +109,13 @@ class Product {
       case Kind::kCancel:  // a's neighbours are alike too
         return FromF64(draw_.Below(8) == 0 ? x : 1.5);
       case Kind::kSameSign:
-        return FromF64(draw_.Below(50) == 0 ? 2 : 2 - 0x1p-7 * draw_.Below(2));
+        return FromF64(2 - std::ldexp(draw_.Below(200) == 0 ? 2 : 1, -model_.operand.StoredBits()));
       case Kind::kZeros:
         return draw_.Below(3) == 0 ? FromF64(x) : draw_.Below(2) * sign;
       case Kind::kWide:
         return FromF64(std::ldexp(x, static_cast<int>(draw_.Below(40)) - 24));
+      case Kind::kLowEdge:
+        return FromF64(std::ldexp(x, -50 - static_cast<int>(draw_.Below(3))));
       case Kind::kSpecials:
         if (draw_.Below(60) == 0) return infinity | draw_.Below(2) * sign | draw_.Below(3);
         return draw_.Bits(way);
