@@ -12,10 +12,10 @@
 
 namespace bitanchor::tools {
 
-// Where rows see at most half as many keys as o has dimensions, their weights are solved for, and
-// the finding says how much of o those rows' dropped weights account for. Where there are none, by
-// the size of the errors of one head's rows, which have nothing in common between rows: this is
-// said only of a kernel whose captured LSE is right. nullopt: not so.
+// Where rows see at most half as many keys as o has dimensions, their weights are solved for; where
+// there are no such rows, the heaviest weights of longer ones, of a kernel whose captured LSE is
+// right. The finding says how much of o in those rows weights account for that are dropped or kept.
+// nullopt: the weights are not of two kinds, or too few are known to tell.
 std::optional<Finding> DropoutFinding(const Capture& capture, const AttentionStart& start,
                                       const Verdict& verdict);
 

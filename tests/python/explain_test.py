@@ -419,7 +419,7 @@ def explain_weights(explained: Explained, folder: Path) -> None:
     ask("dropout", packed, "dropout", "a probability of 0.1", faults.dropout)
     ask("dropout, by o alone", packed, "dropout", "a probability of 0.1", faults.dropout, "lse")
     long = Packed("bf16", (100, 700), 2, 1, 64, 5, queries=64)
-    ask("dropout, no short row", long, "dropout", "a probability of about 0.", faults.dropout)
+    ask("dropout, no short row", long, "dropout", "a probability of 0.", faults.dropout)
     ask("dropout, no short row nor LSE", long, "unknown", "", faults.dropout, "lse")
     ask("stale tiles of V", long, "unknown", "", stale_values)
 
@@ -449,6 +449,58 @@ def explain_weights(explained: Explained, folder: Path) -> None:
         cause = explained.ask(says, Capture(tensors, right.metadata), "mask-not-infinite")
         if where not in cause.get("says", ""):
             explained.failures.append(f"{says}: want {where!r}, got {cause}")
+
+
+def explain_noise(explained: Explained, folder: Path) -> None:
+    """Noise that no dropout makes, however much it is of dropout's size; dropout where it shows."""
+    import numpy as np
+    from capture_file import Capture
+
+    generator = np.random.Generator(np.random.PCG64(3))
+
+    def make(shape: tuple[int, ...], queries: int | None = None, **mask) -> Capture:
+        B, S, Hq, Hkv, D = shape
+        drawn = {}
+        for name, n, heads in (("q", queries or S, Hq), ("k", S, Hkv), ("v", S, Hkv)):
+            drawn[name] = generator.standard_normal((B, n, heads, D), dtype=np.float32)
+        ids = np.repeat([[0] + [1] * (S - 1)], B, axis=0).astype(np.int32)
+        if mask.get("rule") == "anchor":
+            drawn["document_ids"] = ids
+        metadata = {"version": 1, "layout": "bshd", "mask": {"rule": "full", "causal": False, **mask}}
+        return answered(explained.executable, folder, Capture(drawn, metadata))
+
+    def ask(says: str, right: Capture, edit, want: str = "unknown") -> None:
+        o = right.tensors["o"]
+        changed = edit(o.astype(np.float64)).astype(o.dtype)
+        explained.ask(says, Capture({**right.tensors, "o": changed}, right.metadata), want)
+
+    def added(o):
+        return o + 0.3 * np.abs(o).mean() * generator.standard_normal(o.shape)
+
+    def multiplied(o):
+        return o * (1 + 0.3 * generator.standard_normal(o.shape))
+
+    for says, right in (
+        ("all see all", make((1, 256, 2, 1, 128))),
+        ("decoding", make((1, 512, 2, 1, 128), queries=64)),
+        ("a window of one key", make((1, 256, 2, 1, 128), causal=True, window_keys=1)),
+        ("few dimensions", make((2, 33, 4, 2, 3), rule="anchor", causal=True)),
+    ):
+        ask(f"{says}, noise added", right, added)
+        ask(f"{says}, noise multiplied", right, multiplied)
+        one_key = "window_keys" in right.metadata["mask"]
+        ask(f"{says}, o rolled", right, lambda o: np.roll(o, 1, axis=1),
+            "values-shifted" if one_key else "unknown")
+        if right.tensors["v"].shape[3] < 128 or one_key:
+            continue
+        q, k, v = (right.tensors[name][0].astype(np.float64) for name in ("q", "k", "v"))
+        score = np.einsum("ihd,jd->ihj", q, k[:, 0]) / np.sqrt(q.shape[2])
+        weight = np.exp(score - score.max(axis=2, keepdims=True))
+        weight /= weight.sum(axis=2, keepdims=True)
+        for p in (0.1, 0.4):
+            kept = weight * (generator.random(weight.shape) >= p) / (1 - p)
+            o = np.einsum("ihj,jd->ihd", kept, v[:, 0])[None]
+            ask(f"{says}, dropout of {p}", right, lambda _, o=o: o, "dropout")
 
 
 def explain_roundings(explained: Explained, folder: Path) -> None:
@@ -592,6 +644,7 @@ def main() -> int:
         explain_places(explained, folder)
         explain_dimensions(explained, folder)
         explain_weights(explained, folder)
+        explain_noise(explained, folder)
         explain_roundings(explained, folder)
         explain_schedules(explained, folder)
         explain_mutants(explained, folder)
