@@ -27,7 +27,6 @@ namespace HWY_NAMESPACE {
 
 using I32 = hn::Vec<I32Tag>;
 using I16Tag = hn::CappedTag<int16_t, 2 * kMaxLanes>;
-using I16 = hn::Vec<I16Tag>;
 
 // Toward zero, of |v| < 2^31; anything at all elsewhere (Highway's own spends instructions there).
 HWY_INLINE I32 Truncate(F32 v) {
@@ -157,32 +156,76 @@ void UnpackB(DType dtype, const std::byte* from, int64_t count, float* values, i
   UnpackRowB<FromTF32>(from, count, values, exponents);
 }
 
+// e - top, zeros kNarrowZero; `low` becomes negative where that is below kLeastNarrow.
+HWY_INLINE I32 BelowTop(I32 e, int top, I32& low) {
+  const I32Tag d;
+  const auto zero = hn::Lt(e, hn::Set(d, kNoProduct));
+  const I32 below = hn::Sub(e, hn::Set(d, top));
+  low = hn::Or(low, hn::IfThenZeroElse(zero, hn::Sub(below, hn::Set(d, kLeastNarrow))));
+  return hn::IfThenElse(zero, hn::Set(d, kNarrowZero), below);
+}
+
+HWY_INLINE int Largest(I32 v) { return hn::GetLane(hn::MaxOfLanes(I32Tag(), v)); }
+
+bool Narrow(const UnitChunk& chunk, int32_t* a, int8_t* b, int& base) {
+  const I32Tag d;
+  const hn::Rebind<int16_t, I32Tag> half;
+  const hn::Rebind<int8_t, I32Tag> quarter;
+  const int64_t N = static_cast<int64_t>(hn::Lanes(d));
+  const auto of_a = [&](int64_t at) HWY_ATTR {  // exponents are in the upper half too
+    return hn::ShiftRight<16>(hn::LoadU(d, chunk.a_twice + at));
+  };
+  const auto of_b = [&](int64_t at) HWY_ATTR {
+    return hn::PromoteTo(d, hn::LoadU(half, chunk.b_exponents + at));
+  };
+  const int64_t a_end = chunk.rows * kPanelProducts, b_end = chunk.products * kPanelColumns;
+  I32 most_a = hn::Set(d, 2 * kZeroExponent), most_b = most_a, low = hn::Zero(d);
+  for (int64_t row = 0; row < a_end; row += kPanelProducts) {
+    for (int64_t k = 0; k < chunk.products; k += N) most_a = hn::Max(most_a, of_a(row + k));
+  }
+  for (int64_t at = 0; at < b_end; at += N) most_b = hn::Max(most_b, of_b(at));
+  const int top_a = Largest(most_a), top_b = Largest(most_b);
+  base = top_a + top_b;
+  if (top_a < kNoProduct || top_b < kNoProduct || base + kNarrowZero >= chunk.least_exponent) {
+    return false;
+  }
+  for (int64_t row = 0; row < a_end; row += kPanelProducts) {
+    for (int64_t k = 0; k < chunk.products; k += N) {
+      const I32 byte = hn::And(BelowTop(of_a(row + k), top_a, low), hn::Set(d, 0xff));
+      const I32 two = hn::Or(byte, hn::ShiftLeft<8>(byte));
+      hn::StoreU(hn::Or(two, hn::ShiftLeft<16>(two)), d, a + row + k);
+    }
+  }
+  for (int64_t at = 0; at < b_end; at += N) {
+    hn::StoreU(hn::DemoteTo(quarter, BelowTop(of_b(at), top_b, low)), quarter, b + at);
+  }
+  return hn::AllFalse(d, hn::Lt(low, hn::Zero(d)));
+}
+
 // Sums.
 
-HWY_INLINE I16 Splat(int32_t twice) {
+template <class D>
+HWY_INLINE hn::Vec<D> Splat(D d, int32_t copies) {
 #if BITANCHOR_ONE_LANE
-  return hn::Set(I16Tag(), static_cast<int16_t>(twice & 0xffff));
+  return hn::Set(d, static_cast<hn::TFromD<D>>(copies));
 #else
-  return hn::BitCast(I16Tag(), hn::Set(hn::RepartitionToWide<I16Tag>(), twice));
+  return hn::BitCast(d, hn::Set(hn::Repartition<int32_t, D>(), copies));
 #endif
 }
 
 // largest[j] = max over k of a[k] + b[k, j].
-template <int kProducts>
-HWY_INLINE void LargestExponents(const int32_t* HWY_RESTRICT a, const int16_t* HWY_RESTRICT b,
-                                 int64_t columns, int16_t* HWY_RESTRICT largest) {
-  const I16Tag d;
+template <int kProducts, class D, typename T = hn::TFromD<D>>
+HWY_INLINE void LargestExponents(D d, const int32_t* HWY_RESTRICT a, const T* HWY_RESTRICT b,
+                                 int64_t columns, T* HWY_RESTRICT largest) {
   const int64_t N = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t j = 0; j < columns; j += 2 * N) {
-    I16 most0 = hn::Add(Splat(a[0]), hn::Load(d, b + j));
-    I16 most1 = hn::Add(Splat(a[0]), hn::Load(d, b + j + N));
+  for (int64_t j = 0; j < columns; j += N) {
+    auto most = hn::SaturatedAdd(Splat(d, a[0]), hn::Load(d, b + j));
+#pragma GCC unroll 3
     for (int k = 1; k < kProducts; ++k) {
-      const int16_t* row = b + k * kPanelColumns + j;
-      most0 = hn::Max(most0, hn::Add(Splat(a[k]), hn::Load(d, row)));
-      most1 = hn::Max(most1, hn::Add(Splat(a[k]), hn::Load(d, row + N)));
+      most =
+          hn::Max(most, hn::SaturatedAdd(Splat(d, a[k]), hn::Load(d, b + k * kPanelColumns + j)));
     }
-    hn::Store(most0, d, largest + j);
-    hn::Store(most1, d, largest + j + N);
+    hn::Store(most, d, largest + j);
   }
 }
 
@@ -199,45 +242,72 @@ HWY_INLINE I32 SumOfProducts(const float* HWY_RESTRICT a, const float* HWY_RESTR
   return sum;
 }
 
-HWY_INLINE F32 PowerOfTwo(I32 biased) { return hn::BitCast(F32Tag(), hn::ShiftLeft<23>(biased)); }
+// x 2^23: where f32 has its exponent.
+HWY_INLINE int32_t InField(int x) { return static_cast<int32_t>(static_cast<uint32_t>(x) << 23); }
 
-template <int kProducts>
-int64_t GroupOf(const UnitGroup& group, float* HWY_RESTRICT c, LeftLanes* HWY_RESTRICT left) {
+// The exponents of products from their maxima, in f32's field. Any below kNone are of zeros alone.
+struct WideExponents {
+  using Tag = I16Tag;
+  static constexpr int kNone = -255;
+  const int32_t* a;
+  const int16_t* b;
+  HWY_INLINE I32 InFields(I32 largest) const {
+    const I32Tag d;
+    return hn::ShiftLeft<23>(hn::Max(hn::Min(largest, hn::Set(d, 255)), hn::Set(d, kNone - 1)));
+  }
+  int None() const { return kNone; }
+};
+
+struct NarrowExponents {
+  using Tag = hn::CappedTag<int8_t, 4 * kMaxLanes>;
+  const int32_t* a;
+  const int8_t* b;
+  int base;
+  HWY_INLINE I32 InFields(I32 largest) const {
+    return hn::ShiftLeft<23>(hn::Add(largest, hn::Set(I32Tag(), base)));
+  }
+  int None() const { return base + kNarrowZero + 1; }
+};
+
+template <int kProducts, class Exponents>
+int64_t GroupOf(const UnitGroup& group, const Exponents exponents, float* HWY_RESTRICT c,
+                LeftLanes* HWY_RESTRICT left) {
   const F32Tag d;
   const I32Tag di;
-  const hn::Rebind<int16_t, I32Tag> narrow;
+  using T = hn::TFromD<typename Exponents::Tag>;
+  const hn::Rebind<T, I32Tag> narrow;
   const int64_t N = static_cast<int64_t>(hn::Lanes(d));
   constexpr int kHalf = kProducts / 2;
-  const I32 least = hn::Set(di, group.least_exponent), most = hn::Set(di, kExponentBias + 126);
-  const I32 fraction_bits = hn::Set(di, group.fraction_bits), twice_bias = hn::Set(di, 254);
+  const I32 least = hn::Set(di, InField(group.least_exponent));
+  const I32 most = hn::Set(di, InField(kExponentBias + 126));
+  const I32 fraction_bits = hn::Set(di, InField(group.fraction_bits));
+  const I32 twice_bias = hn::Set(di, InField(2 * kExponentBias));
+  const I32 infinite = hn::Set(di, InField(255)), none = hn::Set(di, InField(exponents.None()));
   LeftLanes* const first = left;
-  HWY_ALIGN int16_t largest[kPanelColumns];
+  HWY_ALIGN T largest[kPanelColumns];
   for (int64_t i = 0; i < group.rows; ++i) {
     const float* a = group.a + i * kPanelProducts;
-    LargestExponents<kProducts>(group.a_twice + i * kPanelProducts, group.b_exponents,
-                                group.columns, largest);
+    LargestExponents<kProducts>(typename Exponents::Tag(), exponents.a + i * kPanelProducts,
+                                exponents.b, group.columns, largest);
     for (int64_t j = 0; j < group.columns; j += N) {
       float* const at = c + i * kPanelColumns + j;
       const F32 from = hn::Load(d, at);
-      const I32 from_bits = hn::BitCast(di, from);
-      const I32 field =
-          hn::BitCast(di, hn::ShiftRight<24>(hn::ShiftLeft<1>(hn::BitCast(U32Tag(), from_bits))));
-      const I32 of_products = hn::PromoteTo(di, hn::Load(narrow, largest + j));
-      const I32 E = hn::Max(of_products, field);
-      const I32 quantum = hn::Sub(E, fraction_bits);
-      const F32 scale = PowerOfTwo(hn::Sub(twice_bias, quantum));
+      // Exponents are where f32 has them, which is a power of two already.
+      const I32 field = hn::And(hn::BitCast(di, from), infinite);
+      const I32 of_products = exponents.InFields(hn::PromoteTo(di, hn::Load(narrow, largest + j)));
+      const I32 E = hn::Max(of_products, field), quantum = hn::Sub(E, fraction_bits);
+      const F32 scale = hn::BitCast(d, hn::Sub(twice_bias, quantum));
       const float* b = group.b + j;
       const I32 sum0 = SumOfProducts<kHalf>(a, b, scale, Truncate(hn::Mul(from, scale)));
       const I32 sum1 =
           SumOfProducts<kHalf>(a + kHalf, b + kHalf * kPanelColumns, scale, hn::Zero(di));
       const I32 sum = hn::Add(sum0, sum1);
-      F32 to = hn::Mul(RoundTowardZero(sum), PowerOfTwo(quantum));
+      F32 to = hn::Mul(RoundTowardZero(sum), hn::BitCast(d, quantum));
       const I32 outside = hn::Or(hn::Sub(E, least), hn::Sub(most, E));
       const auto unusual = hn::Lt(hn::Or(outside, OverflowSign(sum0, sum1, sum)), hn::Zero(di));
       if (HWY_UNLIKELY(!hn::AllFalse(di, unusual))) {
         // Zeros add nothing to a finite c, and make +0 of -0.
-        const auto only_c =
-            hn::And(hn::Lt(of_products, hn::Set(di, kNoProduct)), hn::Lt(field, hn::Set(di, 255)));
+        const auto only_c = hn::And(hn::Lt(of_products, none), hn::Lt(field, infinite));
         to = hn::IfThenElse(hn::RebindMask(d, unusual), from, to);
         to = hn::IfThenElse(hn::RebindMask(d, only_c), hn::Add(from, hn::Zero(d)), to);
         uint8_t bits[8] = {};
@@ -251,10 +321,18 @@ int64_t GroupOf(const UnitGroup& group, float* HWY_RESTRICT c, LeftLanes* HWY_RE
   return left - first;
 }
 
+template <class Exponents>
+int64_t GroupBy(const UnitGroup& group, const Exponents& exponents, float* c, LeftLanes* left) {
+  if (group.products == 4) return GroupOf<4>(group, exponents, c, left);
+  if (group.products == 8) return GroupOf<8>(group, exponents, c, left);
+  return GroupOf<16>(group, exponents, c, left);
+}
+
 int64_t Group(const UnitGroup& group, float* c, LeftLanes* left) {
-  if (group.products == 4) return GroupOf<4>(group, c, left);
-  if (group.products == 8) return GroupOf<8>(group, c, left);
-  return GroupOf<16>(group, c, left);
+  if (group.b_narrow == nullptr) {
+    return GroupBy(group, WideExponents{group.a_twice, group.b_exponents}, c, left);
+  }
+  return GroupBy(group, NarrowExponents{group.a_narrow, group.b_narrow, group.base}, c, left);
 }
 
 }  // namespace HWY_NAMESPACE

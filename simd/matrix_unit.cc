@@ -23,6 +23,7 @@ namespace bitanchor::simd {
 
 HWY_EXPORT(UnpackA);
 HWY_EXPORT(UnpackB);
+HWY_EXPORT(Narrow);
 HWY_EXPORT(Group);
 
 namespace {
@@ -35,14 +36,15 @@ using matrix_unit::Result;
 
 UnitKernels KernelsOf(int64_t target) {
   return {&BITANCHOR_DISPATCH(UnpackA, target), &BITANCHOR_DISPATCH(UnpackB, target),
-          &BITANCHOR_DISPATCH(Group, target)};
+          &BITANCHOR_DISPATCH(Narrow, target), &BITANCHOR_DISPATCH(Group, target)};
 }
 
 // One worker's memory.
 struct PanelScratch {
   AlignedBuffer<float> a, b, c, sum;
-  AlignedBuffer<int32_t> a_twice;
+  AlignedBuffer<int32_t> a_twice, a_narrow;
   AlignedBuffer<int16_t> b_exponents;
+  AlignedBuffer<int8_t> b_narrow;
   AlignedBuffer<LeftLanes> left;
   std::vector<bool> corner;
   std::vector<std::byte> padded;  // a row of operands, zeros after its end
@@ -67,7 +69,10 @@ class Panel {
               .a = s_.a.Reserve(kA),
               .a_twice = s_.a_twice.Reserve(kA),
               .b = s_.b.Reserve(kB),
-              .b_exponents = s_.b_exponents.Reserve(kB)};
+              .b_exponents = s_.b_exponents.Reserve(kB),
+              .a_narrow = s_.a_narrow.Reserve(kA),
+              .b_narrow = s_.b_narrow.Reserve(kB),
+              .base = 0};
     left_ = s_.left.Reserve(static_cast<size_t>(kMostLeft));
     s_.corner.assign(kPanel, false);
   }
@@ -106,10 +111,10 @@ class Panel {
 
   // c, or +0 (nullptr). Columns past the end start from 1, which needs no definition.
   void StartFrom(const std::byte* c) {
-    std::fill_n(c_, kPanel, 1.0f);
     for (int64_t i = 0; i < block_.rows; ++i) {
       float* const row = c_ + i * kPanelColumns;
       const size_t width = static_cast<size_t>(block_.columns);
+      std::fill(row + width, row + kPanelColumns, 1.0f);
       if (c == nullptr) {
         std::fill_n(row, width, 0.0f);
       } else {
@@ -140,8 +145,10 @@ class Panel {
     for (int64_t n = 0; n < UpToVector(count); ++n) {
       float* const values = s_.b.Reserve(0) + n * kPanelColumns;
       int16_t* const exponents = s_.b_exponents.Reserve(0) + n * kPanelColumns;
-      std::fill_n(values, kPanelColumns, 0.0f);
-      std::fill_n(exponents, kPanelColumns, static_cast<int16_t>(kZeroExponent));
+      if (n >= count || block_.columns < kPanelColumns) {
+        std::fill_n(values, kPanelColumns, 0.0f);
+        std::fill_n(exponents, kPanelColumns, static_cast<int16_t>(kZeroExponent));
+      }
       if (n >= count) continue;
       const int64_t first = (block_.g * product_.K + k + n) * product_.N + block_.n;
       kernels_.unpack_b(model_.dtype, Padded(product_.b, first, block_.columns),
@@ -154,12 +161,20 @@ class Panel {
     for (int64_t chunk = begin; chunk < end; chunk += kPanelProducts) {
       const int64_t count = std::min(kPanelProducts, end - chunk);
       Unpack(chunk, count);
+      const UnitChunk unpacked = {block_.rows, UpToVector(count), group_.least_exponent,
+                                  group_.a_twice, group_.b_exponents};
+      int base = 0;
+      const bool narrow =
+          kernels_.narrow(unpacked, s_.a_narrow.Reserve(0), s_.b_narrow.Reserve(0), base);
       for (int64_t k = 0; k < count; k += model_.products) {
         UnitGroup group = group_;
         group.a += k;
         group.a_twice += k;
         group.b += k * kPanelColumns;
         group.b_exponents += k * kPanelColumns;
+        group.a_narrow += k;
+        group.b_narrow = narrow ? group_.b_narrow + k * kPanelColumns : nullptr;
+        group.base = base;
         const int64_t left = kernels_.group(group, c_, left_);
         for (int64_t n = 0; n < left; ++n) {
           Define(left_[n], chunk + k, std::min<int64_t>(model_.products, count - k));
@@ -186,7 +201,7 @@ class Panel {
   void AddToSum(bool first) {
     float* const sum = s_.sum.Reserve(kPanel);
     const float nan = std::bit_cast<float>(product_.result->nan);
-    for (size_t n = 0; n < kPanel; ++n) {
+    for (int64_t n = 0; n < block_.rows * kPanelColumns; ++n) {
       if (first) {
         sum[n] = c_[n];
         continue;
@@ -235,6 +250,17 @@ int64_t ForBlocks(const matrix_unit::MatMul& product, int64_t rows, int64_t colu
   return sum;
 }
 
+// All, but fewer where some workers would have none. Any number gives the same bits.
+int64_t RowsOfPanel(const matrix_unit::MatMul& product, const EngineOptions& options) {
+  const int64_t across = product.G * ((product.N + kPanelColumns - 1) / kPanelColumns);
+  const int64_t workers = Workers(options);
+  int64_t rows = kPanelRows;
+  while (workers > 1 && rows > 32 && across * ((product.M + rows - 1) / rows) < 2 * workers) {
+    rows /= 2;
+  }
+  return rows;
+}
+
 }  // namespace
 
 bool OnLanes(const Model& model, const Result& result) {
@@ -256,7 +282,7 @@ int64_t MatMul(const matrix_unit::MatMul& product, const EngineOptions& options,
   }
   const UnitKernels kernels = KernelsOf(options.target);
   std::vector<PanelScratch> scratch(static_cast<size_t>(Workers(options)));
-  return ForBlocks(product, kPanelRows, kPanelColumns, options,
+  return ForBlocks(product, RowsOfPanel(product, options), kPanelColumns, options,
                    [&](const Block& block, int worker) {
                      return Panel(product, block, kernels, scratch[static_cast<size_t>(worker)])
                          .Run(d, undetermined);

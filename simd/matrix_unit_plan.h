@@ -10,7 +10,7 @@
 namespace bitanchor::simd {
 
 // A panel of results; its products are unpacked so many at a time, a multiple of every group.
-constexpr int64_t kPanelRows = 128, kPanelColumns = 128, kPanelProducts = 256;
+constexpr int64_t kPanelRows = 256, kPanelColumns = 128, kPanelProducts = 256;
 constexpr int64_t kColumnStep = 64;  // columns that are computed: a multiple of it
 
 // Exponents of operands, in int16. Those of zeros are so low, and those of infinities and NaNs so
@@ -18,6 +18,18 @@ constexpr int64_t kColumnStep = 64;  // columns that are computed: a multiple of
 constexpr int kZeroExponent = -8000, kSpecialExponent = 12000;
 constexpr int kNoProduct = -5000;   // all below: one of the factors is zero, and none is special
 constexpr int kExponentBias = 127;  // of f32; b's exponents, and so products', are stored with it
+
+// The same below the largest of a panel's a and of its b, in int8, which halves the vectors for
+// their maxima: saturated sums of two are exact, and kNarrowZero of a zero.
+constexpr int kNarrowZero = -128, kLeastNarrow = -62;
+
+// A chunk of a panel's operands, as UnitGroup has them.
+struct UnitChunk {
+  int64_t rows, products;  // <= kPanelRows; <= kPanelProducts, a multiple of 16
+  int least_exponent;
+  const int32_t* a_twice;
+  const int16_t* b_exponents;
+};
 
 // A group of `products` products a row and column of a panel.
 struct UnitGroup {
@@ -29,6 +41,10 @@ struct UnitGroup {
   const int32_t* a_twice;  // [rows, kPanelProducts]: their exponents, in both halves of an int32
   const float* b;          // [products, kPanelColumns], aligned
   const int16_t* b_exponents;  // [products, kPanelColumns], aligned
+  // The narrow ones, which are used where b_narrow is there.
+  const int32_t* a_narrow;  // [rows, kPanelProducts]: four copies
+  const int8_t* b_narrow;   // [products, kPanelColumns], aligned
+  int base;                 // to be added to a sum
 };
 
 // Results of a group that the loops leave to the definition: bit i is column + i.
@@ -46,6 +62,9 @@ struct UnitKernels {
                    int32_t* exponents_twice);
   void (*unpack_b)(DType dtype, const std::byte* from, int64_t count, float* values,
                    int16_t* exponents);
+  // Fills a_narrow and b_narrow. False: some do not fit, or a zero would count for more than
+  // least_exponent.
+  bool (*narrow)(const UnitChunk& chunk, int32_t* a, int8_t* b, int& base);
   // c [rows, kPanelColumns], aligned, f32, becomes d, but for what is left: that stays. Gives the
   // number of entries in `left`, which has room for kMostLeft.
   int64_t (*group)(const UnitGroup& group, float* c, LeftLanes* left);

@@ -34,6 +34,7 @@ enum class Kind {
   kSameSign,  // factors just below 2, products of one sign: the largest sums
   kZeros,     // most are zeros of both signs, whole rows and columns among them
   kWide,      // exponents far apart
+  kTwoSizes,  // one large number a row and column, times 0; the others about 2^-62 of it
   kLowEdge,   // products about 2^-101, where results begin to be subnormal in the loops' way
   kKinds
 };
@@ -41,16 +42,21 @@ enum class Kind {
 class Product {
  public:
   Product(const Model& model, Kind kind, const Sizes& sizes, uint64_t seed)
-      : model_(model), kind_(kind), sizes_(sizes), draw_(model.format, seed), random_(seed + 1) {
+      : model_(model),
+        kind_(kind),
+        sizes_(sizes),
+        draw_(model.format, seed),
+        random_(seed + 1),
+        small_(-61 - static_cast<int>(seed % 6)) {
     const auto [G, M, K, N, slices] = sizes;
     width_ = DTypeBytes(model.dtype);
     a_.resize(static_cast<size_t>(G * M * K) * width_);
     b_.resize(static_cast<size_t>(G * K * N) * width_);
     for (int64_t row = 0; row < G * M; ++row) {
-      Line(a_, row * K, 1, K, false);
+      Line(a_, row * K, 1, K, 0);
     }
     for (int64_t column = 0; column < G * N; ++column) {
-      Line(b_, column / N * K * N + column % N, N, K, kind == Kind::kCancel);
+      Line(b_, column / N * K * N + column % N, N, K, 1);
     }
     Draw draw_c(kFormatF32, seed + 2);
     const bool from_zero = draw_c.Below(3) == 0;
@@ -86,17 +92,19 @@ class Product {
   uint32_t FromF64(double x) const {
     return RoundBits(model_.format, x, Rounding::kNearestEven, 0);
   }
-  // A row of a or a column of b.
-  void Line(std::vector<std::byte>& to, int64_t first, int64_t step, int64_t count, bool cancel) {
+  // A row of a (large: 0) or a column of b (1).
+  void Line(std::vector<std::byte>& to, int64_t first, int64_t step, int64_t count, int64_t large) {
     const int way = static_cast<int>(draw_.Below(Draw::kWays));
     const bool zeros = kind_ == Kind::kZeros && draw_.Below(4) == 0;
     const bool negate = draw_.Below(2) == 0;
     uint32_t last = 0;
     for (int64_t k = 0; k < count; ++k) {
       uint32_t bits = Element(way);
+      if (kind_ == Kind::kTwoSizes && k < 2) bits = FromF64(k == large ? 1 : 0);
       if (negate) bits ^= static_cast<uint32_t>(model_.format.SignBit());
       if (zeros) bits &= static_cast<uint32_t>(model_.format.SignBit());
-      if (cancel && k % 2 == 1) bits = last ^ static_cast<uint32_t>(model_.format.SignBit());
+      if (kind_ == Kind::kCancel && large == 1 && k % 2 == 1)
+        bits = last ^ static_cast<uint32_t>(model_.format.SignBit());
       last = bits;
       std::memcpy(to.data() + static_cast<size_t>(first + k * step) * width_, &bits, width_);
     }
@@ -113,7 +121,10 @@ class Product {
       case Kind::kZeros:
         return draw_.Below(3) == 0 ? FromF64(x) : draw_.Below(2) * sign;
       case Kind::kWide:
-        return FromF64(std::ldexp(x, static_cast<int>(draw_.Below(40)) - 24));
+        return FromF64(std::ldexp(x, way % 2 == 0 ? static_cast<int>(draw_.Below(40)) - 24
+                                                  : static_cast<int>(draw_.Below(134)) - 126));
+      case Kind::kTwoSizes:
+        return FromF64(std::ldexp(1 + 0.25 * draw_.Below(4), small_));
       case Kind::kLowEdge:
         return FromF64(std::ldexp(x, -50 - static_cast<int>(draw_.Below(3))));
       case Kind::kSpecials:
@@ -132,6 +143,7 @@ class Product {
   Draw draw_;
   std::mt19937_64 random_;
   std::normal_distribution<double> normal_;
+  int small_;  // kTwoSizes' exponent
   size_t width_ = 0;
   std::vector<std::byte> a_, b_;
   std::vector<uint32_t> c_;
