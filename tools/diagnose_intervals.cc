@@ -4,12 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 #include <utility>
 
 #include "lib/exact/attention_mistakes.h"
 #include "lib/recipe/mistake.h"
+#include "simd/parallel.h"
 #include "tools/find_block.h"
 #include "tools/hypothesis.h"
 #include "tools/telling_rows.h"
@@ -197,8 +199,8 @@ class IntervalDiagnosis {
       mapped.key_heads.push_back(shape.KeyHead(h));
       permuted.answer_heads.push_back(h);
     }
-    Choose(shape.Hkv, mapped, mapped.key_heads);
-    Choose(shape.Hq, permuted, permuted.answer_heads);
+    Choose(shape.Hkv, mapped, &MistakenAttention::key_heads);
+    Choose(shape.Hq, permuted, &MistakenAttention::answer_heads);
     mapped.where = fmt::format("query heads read key heads {}", fmt::join(mapped.key_heads, ", "));
     permuted.where =
         fmt::format("heads hold the answers of {}", fmt::join(permuted.answer_heads, ", "));
@@ -206,26 +208,30 @@ class IntervalDiagnosis {
     TryOne(Of(permuted));
   }
 
-  // Sets heads[h], a part of `kernel`, to the one of `n` that explains a wrong row of head h best.
-  void Choose(int64_t n, MistakenAttention& kernel, std::vector<int64_t>& heads) const {
-    for (size_t h = 0; h < heads.size(); ++h) {
+  // Sets heads[h], a part of `kernel`, to the one of `n` that comes closest to a wrong row of head
+  // h.
+  void Choose(int64_t n, MistakenAttention& kernel,
+              std::vector<int64_t> MistakenAttention::*heads) {
+    for (size_t h = 0; h < (kernel.*heads).size(); ++h) {
       std::vector<RowPlace> rows;
       for (const RowPlace& row : wrong_rows_) {
         if (row.h == static_cast<int64_t>(h)) rows.push_back(row);
       }
       if (rows.empty()) continue;
-      const Sample sample = SampleOf(capture_, start_, {rows.back()});
-      double best = 0;
-      int64_t chosen = heads[h];
-      for (int64_t other = 0; other < n; ++other) {
-        heads[h] = other;
-        const double share = Try(capture_, Of(kernel), sample, start_.options()).Share();
-        if (share > best) {
-          best = share;
-          chosen = other;
+      const RowPlace at = rows.back();
+      std::vector<double> distances(n);
+      simd::ParallelFor(start_.options(), n, [&](int64_t other, int) {
+        MistakenAttention one = kernel;
+        (one.*heads)[h] = other;
+        exact::GatheredRow scratch;
+        const std::vector<float> o = exact::Stored(one, at, scratch).o;
+        for (size_t d = 0; d < o.size(); ++d) {
+          distances[other] += std::fabs(static_cast<double>(o[d]) -
+                                        capture_.o.At(at.b, at.i, at.h, static_cast<int64_t>(d)));
         }
-      }
-      heads[h] = chosen;
+      });
+      const auto least = std::min_element(distances.begin(), distances.end());
+      (kernel.*heads)[h] = least - distances.begin();
     }
   }
 

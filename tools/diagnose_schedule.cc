@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "lib/number/least_squares.h"
 #include "tools/schedule_candidates.h"
@@ -25,6 +26,8 @@ constexpr double kSameShare = 1e-4;  // schedules that differ by less are not to
 constexpr size_t kFitRows = 512;
 constexpr int64_t kExpNodes = 16;
 constexpr double kExpExplains = 0.9;  // of rows that it was not fitted to
+constexpr double kMostExpError = 0x1p-4;
+constexpr size_t kLeastFitted = 16;  // numbers that a constant is fitted to
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
 class ScheduleDiagnosis {
@@ -52,6 +55,7 @@ class ScheduleDiagnosis {
     if (rows_[0].empty()) return {};
     candidates_ = ScheduleCandidates(scope_);
     AddConstants();
+    AddLseOffset();
     AddExp();
     for (size_t n = 0; n < others_.size(); ++n) {
       for (const TiledKernel& kernel : RightSchedules(scope_))
@@ -110,7 +114,7 @@ class ScheduleDiagnosis {
 
   // What failed must be explained, and the rest stay about as good as it is.
   double Share(const Energy& energy) const {
-    const auto gone = [](double was, double is) { return was > 0 ? 1 - is / was : 0.0; };
+    const auto gone = [](double was, double is) { return was > 0 ? 1 - std::sqrt(is / was) : 0; };
     double share = 1;
     if (failed_.o) share = std::min(share, gone(right_.o, energy.o));
     if (failed_.lse) share = std::min(share, gone(right_.lse, energy.lse));
@@ -120,18 +124,20 @@ class ScheduleDiagnosis {
   }
 
   // The factor of the scale, of exp's argument or of the row sum that fits LSE, or else o, best: by
-  // Newton's method with slopes from a difference.
-  double Fitted(double TiledKernel::*of, bool by_lse) const {
+  // Newton's method with slopes from a difference. nullopt: there is too little to fit it to.
+  std::optional<double> Fitted(double TiledKernel::*of, bool by_lse) const {
     TiledKernel kernel;
     for (int step = 0; step < 4; ++step) {
       TiledKernel moved = kernel;
       moved.*of *= 1 + 1e-6;
       double slope_error = 0, slope_slope = 0;
+      size_t numbers = 0;
       for (const ScheduleRow& row : rows_[0]) {
         const RowAnswer is = exact::Answer(kernel, row.keys), then = exact::Answer(moved, row.keys);
         const auto add = [&](double got, double want, double next, double unit) {
           const double slope = (next - want) / (1e-6 * unit), error = (got - want) / unit;
           if (!std::isfinite(slope) || !std::isfinite(error)) return;
+          ++numbers;
           slope_error += slope * error;
           slope_slope += slope * slope;
         };
@@ -141,6 +147,7 @@ class ScheduleDiagnosis {
           for (size_t d = 0; d < row.o.size(); ++d) add(row.o[d], is.o[d], then.o[d], row.unit[d]);
         }
       }
+      if (numbers < kLeastFitted) return std::nullopt;
       if (slope_slope > 0) kernel.*of *= std::clamp(1 + slope_error / slope_slope, 0.5, 2.0);
     }
     return kernel.*of;
@@ -156,13 +163,30 @@ class ScheduleDiagnosis {
     for (const bool by_lse : {true, false}) {
       if (by_lse ? !capture_.lse : !capture_.o) continue;
       for (const auto& [of, id, what] : kConstants) {
-        const double factor = Fitted(of, by_lse);
-        const std::string where = fmt::format("{} {:.7g} times what it should be", what, factor);
+        const std::optional<double> factor = Fitted(of, by_lse);
+        if (!factor) continue;
+        const std::string where = fmt::format("{} {:.7g} times what it should be", what, *factor);
         for (TiledKernel kernel : RightSchedules(scope_)) {
-          kernel.*of = factor;
+          kernel.*of = *factor;
           candidates_.push_back({id, where, kernel});
         }
       }
+    }
+  }
+
+  void AddLseOffset() {
+    double sum = 0;
+    size_t numbers = 0;
+    for (const ScheduleRow& row : rows_[0]) {
+      if (!row.HasLse()) continue;
+      sum += *row.lse - row.right.lse;
+      ++numbers;
+    }
+    if (numbers < kLeastFitted) return;
+    const double offset = sum / static_cast<double>(numbers);
+    for (TiledKernel kernel : RightSchedules(scope_)) {
+      kernel.lse_offset = offset;
+      candidates_.push_back({"lse-offset", fmt::format("by {:.7g}", offset), kernel});
     }
   }
 
@@ -202,8 +226,10 @@ class ScheduleDiagnosis {
       for (size_t k = 0; k < errors.size(); ++k) error -= slopes[n][k] * errors[k];
       left += error * error;
     }
-    if (was == 0 || left > (1 - kExpExplains) * was) return {};
-    return errors;
+    const bool fits = left <= (1 - kExpExplains) * (1 - kExpExplains) * was;  // false for NaN
+    const bool small = std::all_of(errors.begin(), errors.end(),
+                                   [](double error) { return std::fabs(error) <= kMostExpError; });
+    return was > 0 && fits && small ? errors : std::vector<double>{};
   }
 
   const Capture& capture_;

@@ -122,6 +122,7 @@ void AddDistances(Row& row, const std::vector<float>& got, const Blocks& blocks,
     all.Add(w, v);
   }
   const double right = Distance(all, got);
+  if (!(right > 0)) return;  // nothing in o to look for: LSE alone is wrong
   for (size_t n = 0; n < sums.size(); ++n) {
     Sums rest = all;
     rest.Add(-1, sums[n].own);

@@ -79,13 +79,15 @@ Energy ErrorOf(const TiledKernel& kernel, const RowAnswer& answer, const Schedul
                DType o_dtype) {
   Energy energy;
   for (size_t d = 0; d < row.o.size(); ++d) {
-    if (!std::isfinite(row.o[d]) || row.unit[d] == 0) continue;
+    if (!std::isfinite(row.right.o[d])) continue;
     const double error = row.o[d] - Stored(kernel, answer.o[d], row.o[d], row.unit[d], o_dtype);
-    const double units =
-        std::isfinite(error) ? std::min(kMostError, std::fabs(error) / row.unit[d]) : kMostError;
-    energy.o += units * units;
+    // No unit: all values are 0 there.
+    const double units = error == 0                                ? 0
+                         : std::isfinite(error) && row.unit[d] > 0 ? std::fabs(error) / row.unit[d]
+                                                                   : kMostError;
+    energy.o += std::min(units, kMostError) * std::min(units, kMostError);
   }
-  if (row.lse && std::isfinite(*row.lse)) {
+  if (row.lse && std::isfinite(row.right.lse)) {
     const double error = (*row.lse - answer.lse) / row.lse_unit;
     energy.lse += std::isfinite(error) ? error * error : kMostError * kMostError;
   }

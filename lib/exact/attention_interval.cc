@@ -84,7 +84,7 @@ class RowOutputs {
         v_least_(LeastFactor(contract, p.problem.dtype)),
         mean_score_(MeanScore(row)),
         loss_(2 * contract.SumBias(static_cast<int64_t>(row.keys.size())) + contract.exp_error) {
-    measured_ = ScoresSpread() && FewWeightsLost();
+    measured_ = p.measure_bias && ScoresSpread() && FewWeightsLost();
   }
 
   Interval Element(int64_t d) const {
@@ -125,11 +125,13 @@ class RowOutputs {
 
   Column Centre(int64_t d) const {
     Column c;
-    size_t n = 0;
-    for (const Key& key : row_.keys) {
+    for (size_t n = 0; n < row_.keys.size(); ++n) {
+      const Key& key = row_.keys[n];
       const double v = V(key, d);
-      const auto& errors = rounded_.Errors(n++);
-      for (size_t r = 0; r < kImagined; ++r) c.imagined[r] += errors[r] * static_cast<float>(v);
+      if (measured_) {
+        const auto& errors = rounded_.Errors(n);
+        for (size_t r = 0; r < kImagined; ++r) c.imagined[r] += errors[r] * static_cast<float>(v);
+      }
       c.nan |= std::isnan(v) || (std::isinf(v) && key.score.t == -kInf);
       c.plus_inf |= v == kInf;
       c.minus_inf |= v == -kInf;
@@ -241,7 +243,9 @@ void FillRow(const IntervalProblem& p, const Contract& contract, int64_t b, int6
       all(kUndeterminedInterval);
       break;
     case RowKind::kOrdinary:
-      const RoundedWeights rounded(row, contract, p.problem.softmax_scale);
+      const RoundedWeights rounded = p.measure_bias
+                                         ? RoundedWeights(row, contract, p.problem.softmax_scale)
+                                         : RoundedWeights();
       lse = Lse(row, contract, rounded, D, p.problem.softmax_scale);
       const RowOutputs outputs(p, contract, row, b, p.problem.shape.KeyHead(h), rounded);
       for (int64_t d = 0; d < D; ++d) o[d] = outputs.Element(d);

@@ -180,6 +180,7 @@ void MistakenIntervals(const GatheredRow& row, const Contract& contract, Interva
   problem.k_deviation = view(row.k_deviation, {1, row.n, 1, D});
   problem.problem.softmax_scale = static_cast<float>(row.scale);
   problem.o_dtype = row.o_dtype;
+  problem.measure_bias = false;
   AttentionIntervals(problem, contract, 0, 0, 0, 1, out);
 }
 

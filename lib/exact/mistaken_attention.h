@@ -105,7 +105,8 @@ struct StoredRow {
 };
 StoredRow Stored(const MistakenAttention& kernel, const RowPlace& place, GatheredRow& scratch);
 
-// The contract's intervals around the centre, weights' and output's roundings aside: o [D], lse.
+// The contract's intervals, without what measures bias, around the centre, weights' and output's
+// roundings aside: o [D], lse.
 void MistakenIntervals(const GatheredRow& row, const Contract& contract, IntervalBlock& out);
 
 }  // namespace bitanchor::exact

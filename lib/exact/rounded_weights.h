@@ -13,6 +13,7 @@ namespace bitanchor::exact {
 
 class RoundedWeights {
  public:
+  RoundedWeights() = default;  // of nobody: no errors
   // Of an ordinary row. Kernel r of kImagined has weights relative to a reference that is r/8 log 2
   // above the maximum: between them they meet every place of a weight among its neighbours.
   RoundedWeights(const ScoreRow& row, const Contract& contract, double scale);

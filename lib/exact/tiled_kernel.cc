@@ -141,7 +141,7 @@ RowAnswer Combined(const TiledKernel& kernel, const RowSums& sums) {
   if (sums.tiles.empty()) return answer;
   l *= kernel.row_sum;
   for (int64_t d = 0; d < D; ++d) o[d] = Rounded(kernel.output, o[d] / l);
-  answer.lse = sums.tiles.back().m + number::LogF64(l);
+  answer.lse = sums.tiles.back().m + number::LogF64(l) + kernel.lse_offset;
   return answer;
 }
 
@@ -166,6 +166,7 @@ std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow&
   if (row.n == 0) return slope;
   const std::vector<double> t = Scaled(kernel, row, DotsOf(kernel, row));
   const auto add = [&](double x, double weight) {
+    if (weight == 0) return;  // x may be -inf
     const auto [n, part] = FractionOf(x, N);
     slope[n] += (1 - part) * weight;
     slope[n + 1] += part * weight;

@@ -55,6 +55,7 @@ struct TiledKernel {
   std::optional<Quantum> output;         // o / l
 
   double scale = 1, exponent = 1, row_sum = 1;  // factors of the scale, of E's argument and of l
+  double lse_offset = 0;                        // what LSE has besides
   // Relative errors of E(x) by the fractional part of x log2(e), at equal steps over its lower half
   // and then, as many again, over its upper half, ends included, linear between: how an exp that
   // takes whole powers of two apart, by floor or to nearest, is off. Empty: it is not.

@@ -56,6 +56,7 @@ struct IntervalProblem {
   AttentionProblem problem;
   TensorView q_deviation, k_deviation;
   DType o_dtype = DType::kF32;
+  bool measure_bias = true;  // false: what only bias is measured by need not be known
 };
 
 // The intervals of one block of queries [q0, q0 + nq) of one head.

@@ -179,6 +179,10 @@ constexpr Mistake kMistakes[] = {
     {"row-sum-wrong", "the row sum is off by a factor",
      "check what multiplies l or 1 / l: an approximate reciprocal, a dropout or padding factor",
      true},
+    {"lse-offset", "LSE is off by a constant",
+     "check what is added to LSE: the logarithm of a scale of P, of the number of splits, or of a "
+     "padding key's weight",
+     true},
     {"scores-rounded", "scores are rounded to 16 bits",
      "keep Q.K in the matrix unit's f32 accumulator until softmax is done: no bf16 or f16 "
      "intermediate, preferred_element_type=float32",

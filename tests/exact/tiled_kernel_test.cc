@@ -249,6 +249,14 @@ TEST(TiledKernel, ExpErrors) {
       const double slope = (exact::Answer(above, row).lse - exact::Answer(below, row).lse) / 2e-6;
       EXPECT_NEAR(slope, slopes[n], 1e-6 * std::max(1.0, slope));
     }
+    // Keys that weigh nothing change nothing.
+    GatheredRow more = row;
+    for (int64_t n = 0; n < more.n; n += 3) {
+      for (int64_t d = 0; d < kD; ++d)
+        more.k[n * kD + d] = more.q[d] > 0 ? -std::numeric_limits<float>::infinity() : 0;
+    }
+    for (const double slope : exact::LseByExpErrors(schedule, more, kNodes))
+      EXPECT_TRUE(std::isfinite(slope));
     // The same error everywhere is a factor of every weight, once where there is one tile.
     if (schedule.tile == 0) {
       TiledKernel kernel;
