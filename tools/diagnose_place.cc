@@ -21,6 +21,7 @@ namespace {
 using exact::RowPlace;
 
 constexpr size_t kWrongRows = 32;
+constexpr size_t kCandidates = 8;  // for the original of a row
 
 // A row with wrong elements, and what the wrong ones are.
 struct WrongRow {
@@ -77,10 +78,21 @@ bool Nearer(const RowPlace& to, const RowPlace& one, const RowPlace& other) {
   return distance(one) < distance(other);
 }
 
-// Of each row of o, the nearest right one that has the same bits.
-std::vector<std::optional<RowPlace>> Originals(const TensorView& o,
-                                               const std::vector<WrongRow>& rows,
-                                               const std::vector<RowPlace>& all_wrong) {
+bool SamePlace(const RowPlace& x, const RowPlace& y) {
+  return x.b == y.b && x.h == y.h && x.i == y.i;
+}
+
+bool IsRight(const Capture& capture, const RowPlace& at, const IntervalBlock& want) {
+  for (size_t d = 0; d < want.o.size(); ++d) {
+    if (!Admits(want.o[d], capture.o.At(at.b, at.i, at.h, static_cast<int64_t>(d)))) return false;
+  }
+  return true;
+}
+
+// Of each row of o, the nearest ones that have the same bits and are not known to be wrong.
+std::vector<std::vector<RowPlace>> Candidates(const TensorView& o,
+                                              const std::vector<WrongRow>& rows,
+                                              const std::vector<RowPlace>& all_wrong) {
   std::set<std::tuple<int64_t, int64_t, int64_t>> wrong;
   for (const RowPlace& row : all_wrong) wrong.insert({row.b, row.h, row.i});
   std::multimap<std::string_view, size_t> wanted;
@@ -88,7 +100,7 @@ std::vector<std::optional<RowPlace>> Originals(const TensorView& o,
     const RowPlace& at = rows[n].at;
     if (!rows[n].all_zero) wanted.insert({Bytes(o, at.b, at.i, at.h), n});
   }
-  std::vector<std::optional<RowPlace>> originals(rows.size());
+  std::vector<std::vector<RowPlace>> candidates(rows.size());
   const auto [B, S, H, D] = o.shape;
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t i = 0; i < S; ++i) {
@@ -96,11 +108,35 @@ std::vector<std::optional<RowPlace>> Originals(const TensorView& o,
         const auto [first, last] = wanted.equal_range(Bytes(o, b, i, h));
         if (first == last || wrong.count({b, h, i}) > 0) continue;
         for (auto it = first; it != last; ++it) {
-          std::optional<RowPlace>& original = originals[it->second];
-          const RowPlace here = {b, h, i};
-          if (!original || Nearer(rows[it->second].at, here, *original)) original = here;
+          const RowPlace here = {b, h, i}, &to = rows[it->second].at;
+          std::vector<RowPlace>& nearest = candidates[it->second];
+          const auto nearer = [&](const RowPlace& x, const RowPlace& y) {
+            return Nearer(to, x, y);
+          };
+          nearest.insert(std::upper_bound(nearest.begin(), nearest.end(), here, nearer), here);
+          if (nearest.size() > kCandidates) nearest.pop_back();
         }
       }
+    }
+  }
+  return candidates;
+}
+
+// Of each row of o, the nearest right one that has the same bits. What the verdict does not call
+// wrong may not have been judged, and is here.
+std::vector<std::optional<RowPlace>> Originals(const Capture& capture, const AttentionStart& start,
+                                               const std::vector<WrongRow>& rows,
+                                               const std::vector<RowPlace>& all_wrong) {
+  const auto candidates = Candidates(capture.o, rows, all_wrong);
+  std::vector<RowPlace> places;
+  for (const auto& of_row : candidates) places.insert(places.end(), of_row.begin(), of_row.end());
+  const std::vector<IntervalBlock> want = start.Intervals(places);
+  std::vector<std::optional<RowPlace>> originals(rows.size());
+  size_t at = 0;
+  for (size_t n = 0; n < rows.size(); ++n) {
+    for (const RowPlace& place : candidates[n]) {
+      if (!originals[n] && IsRight(capture, place, want[at])) originals[n] = place;
+      ++at;
     }
   }
   return originals;
@@ -124,20 +160,23 @@ std::string Where(const Verdict& verdict, const WrongRow& first) {
   return fmt::format("token {} of head {}, among others", first.at.i, first.at.h);
 }
 
-Finding Copied(const Capture& capture, const std::vector<WrongRow>& rows,
-               const std::vector<RowPlace>& all_wrong, int64_t wrong) {
+Finding Copied(const Capture& capture, const AttentionStart& start,
+               const std::vector<WrongRow>& rows, const std::vector<RowPlace>& all_wrong,
+               int64_t wrong) {
   Finding copied{"rows-copied", "", 0};
   if (!capture.o) return copied;
-  const auto originals = Originals(capture.o, rows, all_wrong);
+  const auto originals = Originals(capture, start, rows, all_wrong);
   int64_t held = 0, copies = 0;
   for (size_t n = 0; n < rows.size(); ++n) {
     if (!originals[n]) continue;
     held += rows[n].wrong - rows[n].wrong_lse;
     if (copies++ == 0) copied.where = InWords(rows[n].at, *originals[n]);
   }
-  if (all_wrong.size() > 1)
-    copied.where =
-        fmt::format("of {} wrong rows the first one, {}", all_wrong.size(), copied.where);
+  if (copies > 0 && all_wrong.size() > 1) {
+    const bool first = originals.front() && SamePlace(rows.front().at, all_wrong.front());
+    const char* which = first ? "the first one" : "one";
+    copied.where = fmt::format("of {} wrong rows {}, {}", all_wrong.size(), which, copied.where);
+  }
   copied.explains = static_cast<double>(held) / static_cast<double>(wrong);
   return copied;
 }
@@ -163,7 +202,7 @@ std::vector<Finding> PlaceFindings(const Capture& capture, const AttentionStart&
   const std::string where = Where(verdict, rows.front());
   return {{"elements-unwritten", (whole_rows ? "whole rows, " : "") + where, share(zero)},
           {"sign-flipped", where, share(negated)},
-          Copied(capture, rows, all_wrong, wrong)};
+          Copied(capture, start, rows, all_wrong, wrong)};
 }
 
 }  // namespace bitanchor::tools
