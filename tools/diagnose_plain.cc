@@ -20,7 +20,8 @@ constexpr size_t kWrongRows = 32;
 struct Plain {
   int64_t wrong = 0, not_finite = 0, zero = 0, elements = 0;
   int64_t hidden = 0;      // wrong zeros of o beside an LSE that is not finite
-  bool isolated = true;    // not finite: whole rows nowhere
+  int64_t in_o = 0;        // of what is not finite, or hidden
+  bool isolated = true;    // not finite in o: whole rows nowhere
   bool loud = true;        // every row with such elements needs its maximum subtracted
   bool unseen_bad = true;  // every row with such elements leaves out a key that is not finite
   bool empty_lse = true;   // only LSE of rows that see nothing is wrong
@@ -68,7 +69,7 @@ Plain LookAt(const Capture& capture, const AttentionStart& start, const Verdict&
   const AttentionProblem& p = start.problem().problem;
   for (size_t n = 0; n < rows.size(); ++n) {
     const RowPlace& at = rows[n];
-    int64_t bad = 0, judged = 0, wrong_zeros = 0, hidden = 0;
+    int64_t bad = 0, bad_lse = 0, judged = 0, wrong_zeros = 0, hidden = 0;
     const auto look = [&](const Interval& interval, float got) {
       ++judged;
       plain.zero += got == 0;
@@ -85,7 +86,9 @@ Plain LookAt(const Capture& capture, const AttentionStart& start, const Verdict&
       const bool empty = std::isinf(want[n].lse[0].want);
       const float got =
           NaturalLse(capture.lse_spec, capture.lse.At(at.b, at.h, at.i), p.softmax_scale, empty);
+      const int64_t bad_o = bad;
       if (look(want[n].lse[0], got) && !empty) plain.empty_lse = false;
+      bad_lse = bad - bad_o;
       if (!std::isfinite(got) && wrong_zeros > 0 && (!(got < 0) || NeedsTheMaximum(p, at)))
         hidden = wrong_zeros;
     }
@@ -93,7 +96,9 @@ Plain LookAt(const Capture& capture, const AttentionStart& start, const Verdict&
     plain.not_finite += bad;
     plain.hidden += hidden;
     if (bad == 0) continue;
-    plain.isolated &= 2 * (bad + hidden) < judged;
+    const int64_t in_o = bad - bad_lse + hidden;
+    plain.in_o += in_o;
+    plain.isolated &= 2 * in_o < p.shape.D;
     plain.loud &= NeedsTheMaximum(p, at);
     plain.unseen_bad &= HasBadKey(p, at);
   }
@@ -133,6 +138,8 @@ std::vector<Cause> PlainCauses(const Capture& capture, const AttentionStart& sta
                            "f32: softmax without subtraction of the maximum"
       : plain.unseen_bad ? "in rows whose masked keys are not finite: 0 x Inf, or NaN, of a key "
                            "that must not be read"
+      : plain.in_o == 0  ? "in LSE alone: the logarithm of a sum that is 0, has overflowed or was "
+                           "never written"
       : plain.isolated   ? "in single elements: memory that was never written, or a "
                            "race"
                          : "in whole rows: 0/0 of a row that sees no key in a tile, or "
@@ -141,6 +148,8 @@ std::vector<Cause> PlainCauses(const Capture& capture, const AttentionStart& sta
   Cause cause = CauseOf("not-finite", std::string(why) + hidden, share(not_finite, plain.wrong));
   if (plain.unseen_bad && !plain.loud)
     cause.fix = "select masked scores and values away (torch.where) instead of multiplying by 0";
+  if (capture.o && plain.in_o == 0 && !plain.loud && !plain.unseen_bad)
+    cause.fix = "o is finite, so its row sum is: check what LSE is computed from, and its store";
   return {cause};
 }
 
