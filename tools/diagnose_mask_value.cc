@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "lib/number/elementary.h"
 #include "tools/judge_rows.h"
 #include "tools/telling_rows.h"
 
@@ -71,7 +72,17 @@ std::vector<Row> Rows(const Capture& capture, const AttentionStart& start,
 // ln(e^x + e^y)
 double LogAddExp(double x, double y) {
   const double most = std::max(x, y);
-  return std::isinf(most) ? most : most + std::log1p(std::exp(std::min(x, y) - most));
+  return std::isinf(most) ? most : most + number::LogF64(1 + number::ExpF64(std::min(x, y) - most));
+}
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+// The f32 next to x that is not nearer to the middle of an interval which ends there; `way` is the
+// infinity on that side.
+float Outward(double x, float way) {
+  const float nearest = static_cast<float>(x);
+  const bool inward = way > 0 ? nearest < x : nearest > x;
+  return inward ? std::nextafterf(nearest, way) : nearest;
 }
 
 // From the row whose LSE the masked keys lift most.
@@ -82,7 +93,8 @@ std::optional<double> MaskedScore(const std::vector<Row>& rows) {
     const double want = row.right.lse[0].want, rise = row.lse - want;
     if (row.masked == 0 || !std::isfinite(row.lse) || !(rise > most)) continue;
     most = rise;
-    score = row.lse + std::log1p(-std::exp(-rise)) - std::log(static_cast<double>(row.masked));
+    score = row.lse + number::LogF64(1 - number::ExpF64(-rise)) -
+            number::LogF64(static_cast<double>(row.masked));
   }
   return score;
 }
@@ -93,7 +105,8 @@ class WithMaskedKeys {
   WithMaskedKeys(const Contract& contract, DType o_dtype, const Row& row, double score)
       : o_dtype_(o_dtype), row_(row) {
     const Interval& lse = row.right.lse[0];
-    const double part = score + std::log(static_cast<double>(std::max<int64_t>(row.masked, 1)));
+    const double part =
+        score + number::LogF64(static_cast<double>(std::max<int64_t>(row.masked, 1)));
     none_ = row.masked == 0;
     lse_ = lse;
     if (none_) return;
@@ -101,12 +114,12 @@ class WithMaskedKeys {
     of_masked_ = terms.shared + terms.numerator + terms.depth;
     const double low = LogAddExp(Natural(lse.low, lse), part);
     const double high = LogAddExp(Natural(lse.high, lse), part);
-    least_ = std::exp(part - high);
-    most_ = std::exp(part - low);
+    least_ = number::ExpF64(part - high);
+    most_ = number::ExpF64(part - low);
     const double freedom = terms.depth + 4 * UnitRoundoff(DType::kF32) * std::fabs(part);
     lse_.want = LogAddExp(lse.want, part);
-    lse_.low = static_cast<float>(low - freedom);
-    lse_.high = static_cast<float>(high + freedom);
+    lse_.low = Outward(low - freedom, -kInf);
+    lse_.high = Outward(high + freedom, kInf);
   }
 
   const Interval& Lse() const { return lse_; }
