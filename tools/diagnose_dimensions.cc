@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <string>
@@ -24,6 +26,7 @@ constexpr int64_t kLeastRows = 32;  // wrong or measured: fewer say nothing abou
 constexpr double kSigma = 8;        // elements of a row share causes: standard errors are too small
 constexpr double kMost = 0.98;      // of the wrong elements
 constexpr size_t kLongestList = 6;
+constexpr double kLeastGain = 1e-3;  // of all dimensions alike; a fainter one is a row sum's
 
 // One dimension's gain, by least squares over rows: got - want = gain * want, each row in units of
 // its own size.
@@ -129,6 +132,78 @@ std::vector<RowPlace> Rows(const Census& of_o, const AttentionProblem& problem) 
   return rows;
 }
 
+// The factor that o is off by, of each head of the rows; Gain counts elements.
+std::map<int64_t, double> FactorsOfHeads(const TensorView& o, const std::vector<RowPlace>& rows,
+                                         const std::vector<IntervalBlock>& want) {
+  std::map<int64_t, Gain> gains;
+  for (size_t n = 0; n < rows.size(); ++n) {
+    const auto& [b, h, i] = rows[n];
+    for (size_t d = 0; d < want[n].o.size(); ++d)
+      gains[h].Add(want[n].o[d], o.At(b, i, h, static_cast<int64_t>(d)));
+  }
+  std::map<int64_t, double> factors;
+  for (const auto& [h, gain] : gains) factors[h] = gain.Measured() ? 1 + gain.Value() : 1;
+  return factors;
+}
+
+// "1.1 times, in head 2", "1.1 times" of all Hq heads, "head 0 1.1 times, head 1 0.9 times".
+std::string FactorsInWords(const std::map<int64_t, double>& factors, int64_t Hq) {
+  const auto off = [](double factor) { return std::fabs(factor - 1) >= kLeastGain; };
+  std::vector<int64_t> heads;
+  std::vector<std::string> each;
+  double least = std::numeric_limits<double>::infinity(), most = 0;
+  for (const auto& [h, factor] : factors) {
+    if (!off(factor)) continue;
+    heads.push_back(h);
+    each.push_back(fmt::format("head {} {:.4g} times", h, factor));
+    least = std::min(least, factor);
+    most = std::max(most, factor);
+  }
+  if (most - least >= kLeastGain) {
+    if (each.size() > kLongestList) return fmt::format("{:.4g} to {:.4g} times", least, most);
+    return fmt::format("{}", fmt::join(each, ", "));
+  }
+  std::string words = fmt::format("{:.4g} times", (least + most) / 2);
+  if (static_cast<int64_t>(heads.size()) == Hq) return words;
+  if (heads.size() > kLongestList) return words + fmt::format(", in {} heads", heads.size());
+  return words +
+         fmt::format(", in head{} {}", heads.size() == 1 ? "" : "s", fmt::join(heads, ", "));
+}
+
+// All dimensions alike, where LSE is right. rows: with their intervals.
+std::optional<Finding> Scaled(const Capture& capture, const Verdict& verdict,
+                              const std::vector<RowPlace>& rows,
+                              const std::vector<IntervalBlock>& want) {
+  const OutputVerdict* const lse = Find(verdict, "lse");
+  if (lse != nullptr && lse->Failed()) return std::nullopt;
+  const std::map<int64_t, double> factors = FactorsOfHeads(capture.o, rows, want);
+  bool scaled = false;
+  for (const auto& [h, factor] : factors) {
+    if (!(factor > kLeastGain)) return std::nullopt;  // zeros, and other signs
+    scaled |= std::fabs(factor - 1) >= kLeastGain;
+  }
+  if (!scaled) return std::nullopt;
+  int64_t judged = 0, inside = 0, wrong = 0, wrong_inside = 0;
+  for (size_t n = 0; n < rows.size(); ++n) {
+    const auto& [b, h, i] = rows[n];
+    for (size_t d = 0; d < want[n].o.size(); ++d) {
+      const Interval& interval = want[n].o[d];
+      if (interval.low > interval.high) continue;
+      const float got = capture.o.At(b, i, h, static_cast<int64_t>(d));
+      const bool out = !Admits(interval, got);
+      const bool explained = Admits(Times(factors.at(h), capture.o.dtype, interval), got);
+      ++judged;
+      inside += explained;
+      wrong += out;
+      wrong_inside += out && explained;
+    }
+  }
+  if (wrong == 0) return std::nullopt;
+  return Finding{"output-scaled", FactorsInWords(factors, capture.o.shape[2]),
+                 std::min(static_cast<double>(inside) / static_cast<double>(judged),
+                          static_cast<double>(wrong_inside) / static_cast<double>(wrong))};
+}
+
 }  // namespace
 
 std::optional<Finding> DimensionFinding(const Capture& capture, const AttentionStart& start,
@@ -149,7 +224,7 @@ std::optional<Finding> DimensionFinding(const Capture& capture, const AttentionS
   WrongDimensions wrong = OffByAFactor(gains, UnitRoundoff(dtype));
   if (wrong.dimensions.empty()) wrong = ByCount(o->census);
   if (wrong.dimensions.empty() || 2 * static_cast<int64_t>(wrong.dimensions.size()) > D)
-    return std::nullopt;
+    return Scaled(capture, verdict, rows, want);
 
   // All wrong elements for the place, those of the sample for the factor.
   const std::vector<int64_t>& counts = o->census.wrong_by_column;
@@ -160,7 +235,7 @@ std::optional<Finding> DimensionFinding(const Capture& capture, const AttentionS
   for (const int64_t d : wrong.dimensions)
     here += counts.empty() ? 0 : static_cast<double>(counts[d]);
   double explains = all > 0 ? here / all : 1;
-  if (explains < kMost) return std::nullopt;
+  if (explains < kMost) return Scaled(capture, verdict, rows, want);
   std::string where = InWords(wrong.dimensions, D);
   if (wrong.factor) {
     int64_t judged = 0, inside = 0;

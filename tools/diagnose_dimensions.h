@@ -13,7 +13,8 @@ namespace bitanchor::tools {
 
 // dimensions-wrong: how much of the wrong elements of o and lse lies in those dimensions, and where
 // they are off by one factor, which shows before most elements leave their intervals, how much it
-// accounts for. nullopt: no such dimensions, or more than half of them.
+// accounts for. output-scaled: all dimensions alike are off by one factor, or by one in each head,
+// and LSE is right. nullopt: neither.
 std::optional<Finding> DimensionFinding(const Capture& capture, const AttentionStart& start,
                                         const Verdict& verdict);
 

@@ -156,13 +156,14 @@ constexpr Mistake kMistakes[] = {
      "check how lanes and fragments map to D in the epilogue, per-channel scales of V (FP8 "
      "descale), "
      "and the last part of a D that is no multiple of the tile"},
+    {"output-scaled", "o is a multiple of what it should be",
+     "apply V's scale (FP8 descale) once and of the right head, divide by the row sum once, and "
+     "look for a gate or a dropout factor that multiplies o"},
     {"dropout", "softmax weights are dropped at random and the others made larger",
      "pass dropout_p=0.0 (SDPA, flash-attn) and call model.eval(); SDPA drops in training or not"},
 
     {"weights-rounded", "softmax weights are rounded before they meet V",
      "keep P in f32, or judge by a contract that allows P in the input's type", true},
-    {"weights-unrounded", "softmax weights are not rounded before they meet V",
-     "round P to the input's type before P.V, or replay a recipe that does not", true},
     {"weights-truncated", "softmax weights are truncated instead of rounded",
      "convert P to the input's type with round-to-nearest-even (cvt.rn.bf16x2.f32), not by "
      "dropping "
