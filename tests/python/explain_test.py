@@ -351,6 +351,17 @@ def explain_places(explained: Explained, folder: Path) -> None:
         scaled((slice(None), 1, slice(32, 64)), 0))
     ask("a head negated", "sign-flipped", "in head 1", scaled((slice(None), 1), -1))
 
+    def mostly_copied(o, lse):
+        o[20, 1] = 1
+        o[(slice(192, 256), 2)] = o[(slice(128, 192), 2)].copy()
+
+    ask("the first wrong row no copy", "rows-copied", "of 65 wrong rows one, token 193 of head 2", mostly_copied)
+
+    def lse_infinite(o, lse):
+        lse[:] = np.inf
+
+    ask("LSE +inf", "not-finite", "in LSE alone", lse_infinite)
+
     # A NaN that was written as 0 still stands in LSE.
     broken = break_capture(right, "no-max-subtraction")[0]
     o = broken.tensors["o"]
@@ -387,6 +398,11 @@ def explain_dimensions(explained: Explained, folder: Path) -> None:
     ask("some dimensions of a head halved", "dimensions-wrong", "dimensions 16..31, 0.5 times",
         scaled((slice(None), 2, slice(16, 32)), 0.5))
     ask("two dimensions exchanged", "dimensions-wrong", "dimensions 8..9", exchanged)
+    ask("o doubled", "output-scaled", ": 2 times", scaled(slice(None), 2))
+    ask("o a little too large", "output-scaled", ": 1.1 times", scaled(slice(None), 1.1))
+    ask("a head too large", "output-scaled", "1.05 times, in head 1", scaled((slice(None), 1), 1.05))
+    ask("two heads, each its own", "output-scaled", "head 0 1.05 times, head 2 0.9",
+        lambda o: (scaled((slice(None), 0), 1.05)(o), scaled((slice(None), 2), 0.9)(o)))
     ask("a row alone, wrong everywhere", "unknown", "", scaled((100, 1), 1.5))
 
 
@@ -614,14 +630,21 @@ def explain_committed(explained: Explained) -> None:
 
 
 def explain_sampled(explained: Explained, folder: Path) -> None:
-    """A few rows are enough, as long as a wrong one is among them."""
+    """A few rows are enough, as long as a wrong one is among them; the others are not right for it."""
+    import numpy as np
     from break_capture import break_capture
-    from capture_file import ANSWERS, write_capture
+    from capture_file import ANSWERS, Capture, write_capture
 
     right = answered(explained.executable, folder, make_problem(PROBLEMS[("bf16", "all")]))
     write_capture(explained.path, break_capture(right.judged_by(ANSWERS), "scale-missing")[0])
     judged = check(explained.executable, explained.path, "--sample-rows", "20", command="explain")
     causes = [cause["id"] for cause in judged.report.get("causes", [])]
+    ones = Capture({**right.tensors, "o": np.ones_like(right.tensors["o"])}, right.metadata)
+    write_capture(explained.path, ones)
+    of_ones = check(explained.executable, explained.path, "--sample-rows", "8", command="explain")
+    named = [cause["id"] for cause in of_ones.report.get("causes", [])]
+    if not of_ones.failed or "rows-copied" in named:
+        explained.failures.append(f"ones, 8 rows: {named}, {of_ones.summary()}")
     o = next(output for output in judged.report["outputs"] if output["name"] == "o")
     if causes[:1] != ["scale-missing"] or o["elements"] != 20 * 64:
         explained.failures.append(f"20 rows: {causes}, {judged.summary()}")
