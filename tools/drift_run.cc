@@ -1,13 +1,12 @@
 #include "tools/drift_run.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "lib/recipe/rope_recipe.h"
 #include "simd/f64_rows.h"
+#include "simd/in_turn.h"
 #include "simd/parallel.h"
 
 namespace bitanchor::tools {
@@ -22,24 +21,6 @@ using number::CosSin;
 constexpr int64_t kBlock = 64;  // queries of a task, and tokens rotated at a time
 
 int64_t Blocks(int64_t begin, int64_t end) { return (end - begin + kBlock - 1) / kBlock; }
-
-// Lets tasks that were begun in ascending order do something in ascending order.
-class InTurn {
- public:
-  template <typename Body>
-  void Do(int64_t task, const Body& body) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return next_ == task; });
-    body();
-    ++next_;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int64_t next_ = 0;
-};
 
 // [T, Pairs()] of one sequence at one shift.
 using RotationTable = std::vector<CosSin>;
@@ -196,12 +177,12 @@ class Measurement {
     for (std::unique_ptr<Worker>& worker : workers_) {
       if (!worker) worker = std::make_unique<Worker>(head_);
     }
-    InTurn in_turn;
+    simd::InTurn in_turn;
     simd::ParallelFor(options_, Blocks(begin, end), [&](int64_t block, int worker) {
       Worker& mine = *workers_[static_cast<size_t>(worker)];
       const int64_t from = begin + block * kBlock, to = std::min(end, from + kBlock);
-      drift::AddQueries(head_, from, to, mine.scratch, mine.sums);
-      in_turn.Do(block, [&] {
+      const auto add = [&] { drift::AddQueries(head_, from, to, mine.scratch, mine.sums); };
+      in_turn.Do(block, add, [&] {
         for (size_t n = 0; n < sums.size(); ++n) sums[n].Take(mine.sums[n], to);
         show_.Show(static_cast<double>(to) * static_cast<double>(to));
       });
