@@ -1,9 +1,15 @@
 #include "tools/drift_laboratory.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
+#include "lib/drift/exact_frequency.h"
 #include "lib/drift/stage_costs.h"
+#include "lib/number/cos_sin_f64.h"
 #include "lib/recipe/rope_recipe.h"
 #include "lib/tensor/error.h"
 #include "simd/parallel.h"
@@ -35,6 +41,20 @@ int64_t MostShift(const std::vector<Shift>& shifts) {
   int64_t most = 0;
   for (const Shift& shift : shifts) most = std::max({most, shift.one, shift.other});
   return most;
+}
+
+// Throws InputError where an angle is too large for f64's cos and sin (lib/number/cos_sin_f64.h),
+// which take twice as much: recipes round angles up, too.
+void RefuseLargeAngles(const RopeConfig& config, int64_t last_position) {
+  const std::vector<double> frequencies = drift::ExactInverseFrequencies(config);
+  for (size_t pair = 0; pair < frequencies.size(); ++pair) {
+    const double angle = frequencies[pair] * static_cast<double>(last_position);
+    if (std::fabs(angle) < number::kMostAngle / 2) continue;
+    throw InputError(config.inv_freq.empty() ? "rope_theta" : "inv_freq",
+                     fmt::format("an angle of {} at position {}, frequency {} of pair {}", angle,
+                                 last_position, frequencies[pair], pair),
+                     "angles below 2^32");
+  }
 }
 
 // One recipe to measure, with the shifts and lengths that share its config.
@@ -137,6 +157,8 @@ RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe,
   problem.rope->sequence_length = LastPosition(problem) + 1;
   Validate(problem);
   problem.rope->sequence_length = LastPositionOf(lab.input, lab.Taken(length)) + most_shift + 1;
+  const int64_t looked_at = lab.stages ? lab.positions : 0;
+  RefuseLargeAngles(*problem.rope, std::max(problem.rope->sequence_length, looked_at) - 1);
   return *problem.rope;
 }
 

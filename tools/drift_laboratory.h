@@ -30,7 +30,8 @@ struct Laboratory {
 };
 
 // Validated for `length` tokens at these shifts: rope types that go by the sequence's length take
-// the longest of them for all. Throws InputError.
+// the longest of them for all. Throws InputError, also where a position that is looked at makes an
+// angle of 2^32 and more, or a frequency is not finite.
 RopeConfig ConfigOf(const Laboratory& lab, const std::string& recipe,
                     const std::vector<Shift>& shifts, int64_t length);
 

@@ -54,7 +54,8 @@ class StagedRope {
   DType ModelFormat() const { return F_; }
   double Frequency(int64_t pair) const { return frequencies_[static_cast<size_t>(pair)]; }
 
-  // cos and sin of a pair at a position, 0..2^31-1. NaN where the angle overflows its format.
+  // cos and sin of a pair at a position, 0..2^31-1. NaN where the angle overflows its format, or
+  // is more than CosSinF64 takes: keep position times frequency below 2^32.
   number::CosSin Table(int64_t position, int64_t pair) const;
 
   // y1 = x1 c - x2 s, y2 = x2 c + x1 s. x1, x2: values of F. y may be x.

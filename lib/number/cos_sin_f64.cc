@@ -19,9 +19,10 @@ double Series(double z, int first) {
 
 }  // namespace
 
-// What is left of the angle after k quarter turns is known to 2^-53 of itself: k has 32 bits and
+// What is left of the angle after k quarter turns is known to 2^-53 of itself: k has 33 bits and
 // pi/2 160. Its lower half enters by the first term of the addition theorems.
 CosSin CosSinF64(DoubleDouble angle) {
+  if (!(std::fabs(angle.hi) < kMostAngle)) return {std::nan(""), std::nan("")};
   const double k = std::nearbyint(angle.hi / kHalfPi.hi);
   const DoubleDouble r = angle - TwoProduct(k, kHalfPi.hi) - TwoProduct(k, kHalfPi.lo) -
                          DoubleDouble{k * kHalfPiRest, 0};

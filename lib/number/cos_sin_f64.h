@@ -11,8 +11,9 @@ struct CosSin {
   double c, s;
 };
 
-// Of hi + lo, |hi| < 2^32: the same bits on every machine, absolute error below 2^-51. Needs round
-// to nearest.
+// Of hi + lo, |hi| < kMostAngle: the same bits on every machine, absolute error below 2^-51. NaN of
+// any other hi. Needs round to nearest.
+inline constexpr double kMostAngle = 0x1p33;
 CosSin CosSinF64(DoubleDouble angle);
 
 }  // namespace bitanchor::number

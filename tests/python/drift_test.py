@@ -266,6 +266,44 @@ def captures(test: Test) -> None:
         test.want(row == same, f"capture in {layout}: {row} generated {same}")
 
 
+def angles(test: Test) -> None:
+    """cos and sin in f64 are of angles below 2^32: exact is zero up to there, and refused beyond."""
+    problem = test.folder / "problem"
+    done = bitanchor(test.program, "gen", "-o", problem, "--shape", "1,20,2,1,8", "--rope", "hf-llama")
+    test.want(done.returncode == 0, done.stderr)
+    tensors = safetensors.numpy.load_file(str(problem))
+    with safetensors.safe_open(str(problem), "np") as file:
+        metadata = file.metadata()
+    last = 35  # 20 tokens, shifted by 16
+
+    def capture(name: str, frequency: float) -> Path:
+        inv_freq = np.array([1, 0.1, frequency, 0.001], F32)
+        return test.write(name, {**tensors, "inv_freq": inv_freq}, metadata)
+
+    below, beyond = (np.nextafter(np.float32(2**32 / last), np.float32(to)) for to in (0, np.inf))
+    for sign in (1, -1):
+        path = capture("below", sign * below)
+        exact, rounded = test.json("--input", path, "--recipe", "exact,hf-llama")["rows"]
+        test.want(exact["D_logit"] < 1e-13 < rounded["D_logit"] < 1, f"{sign * below}: exact {exact} rounded {rounded}")
+    path = capture("stages", 1e7)
+    test.json("--input", path, "--recipe", "hf-llama", "--stages", "--positions", "400")
+    refused: list[list[str | Path]] = [["--input", path, "--stages", "--positions", "500"]]
+    refused += [["--input", capture(f"refused{n}", frequency), "--recipe", recipe]
+                for n, frequency in enumerate((beyond, -beyond, 3e38, np.inf, -np.inf, np.nan))
+                for recipe in ("exact", "hf-llama")]  # fmt: skip
+    normal = ["--generate", "normal", "--shape", "1,20,2,1,64", "--recipe", "hf-llama,exact"]
+    refused += [[*normal, "--rope-theta", "1e-10", "--shifts", "0:2000000000"],
+                [*normal, "--rope-theta", "1e-38"], [*normal, "--rope-theta", "0.4", "--shifts", "0:2147483628"],
+                [*normal, "--rope-theta", "0.001", "--stages", "--positions", "9000000"]]  # fmt: skip
+    for arguments in refused:
+        done = test.drift(*arguments)
+        one_line = done.stderr.count("\n") == 1 and len(done.stderr) <= 600 and "2^32" in done.stderr
+        test.want(done.returncode == 2 and one_line and done.stdout == "",
+                  f"{arguments}: status {done.returncode}, stderr {done.stderr!r}, stdout {done.stdout!r}")  # fmt: skip
+    done = test.drift(*normal, "--rope-theta", "1", "--shifts", "0:2147483628")
+    test.want(done.returncode == 0, f"frequency 1 at any position: {done.stderr}")
+
+
 def plots(test: Test) -> None:
     """Every panel is drawn, and the lines bear their recipes' names."""
     if importlib.util.find_spec("matplotlib") is None:
@@ -357,6 +395,7 @@ def main() -> int:
         rope_types(test)
         formats(test)
         captures(test)
+        angles(test)
         plots(test)
         hostile(test)
     return finish(test.failures, f"{test.checks} checks of drift, {len(test.failures)} failed")
