@@ -52,14 +52,17 @@ StageCosts FindStageCosts(const RopeConfig& config, const RopeRecipe& recipe, DT
   for (const RopeStage stage : kRopeStages) {
     alone.emplace_back(config, recipe, F, StageSet::Of(stage).Complement());
   }
-  for (int64_t p = 0; p < positions; ++p) {
+  size_t wanted = alone.size();
+  for (int64_t p = 0; p < positions && wanted > 0; ++p) {
     const CosSin t = exact.Table(p, pair);
     for (size_t n = 0; n < alone.size(); ++n) {
       if (costs.first_position[n] >= 0) continue;
       const double cost = kRopeStages[n] == RopeStage::kApply
                               ? ApplyCost(exact, alone[n], t, directions)
                               : TableCost(t, alone[n].Table(p, pair));
-      if (!(cost <= kLogitUlp)) costs.first_position[n] = p;  // NaN, too
+      if (cost <= kLogitUlp) continue;
+      costs.first_position[n] = p;  // NaN, too
+      --wanted;
     }
   }
   return costs;

@@ -28,7 +28,8 @@ struct StageCosts {
 // just below its largest.
 inline constexpr int kDirections = 16;
 
-// Of pair `pair` below `positions`. Needs round to nearest.
+// Of pair `pair` below `positions`, each of which is tried until every stage has cost an ulp. Needs
+// round to nearest.
 StageCosts FindStageCosts(const RopeConfig& config, const RopeRecipe& recipe, DType F, int64_t pair,
                           int64_t positions);
 

@@ -365,7 +365,7 @@ def hostile(test: Test) -> None:
         "--key": ("32", "-1", "x", "", "1.5"),
         "--dtype": ("", "fp8", "bf16,,f32"),
         "--one-in": ("0", "-3", "x"),
-        "--positions": ("0", "-1", "99999999999"),
+        "--positions": ("0", "-1", "16777217", "2147483648", "99999999999"),
         "--rope-theta": ("0", "-1", "x", "nan", "1e99"),
         "--config": (str(test.folder), str(test.folder / "absent"), str(good)),
         "--json": (str(test.folder), str(test.folder / "absent" / "x")),
