@@ -50,8 +50,7 @@ constexpr Mistake kMistakes[] = {
      "pass window_size=(-1, -1) to flash-attn; check sliding_window in the model's config"},
     {"window-shifted", "the window is off by one key",
      "flash-attn's window_size=(l, 0) means l + 1 keys, as does q_idx - kv_idx <= l; "
-     "sliding_window "
-     "of a model's config counts the query itself"},
+     "sliding_window of a model's config counts the query itself"},
     {"documents-ignored", "documents see each other",
      "compare document ids in FlexAttention's mask_mod, or give flash-attn's varlen call the "
      "documents' cu_seqlens"},
@@ -60,9 +59,8 @@ constexpr Mistake kMistakes[] = {
      "in the BlockMask; with cu_seqlens give each document its copy of the anchor"},
     {"anchor-twice", "the anchor's keys count twice",
      "attend to the anchor once: with cu_seqlens copies of it, mask the shared one; "
-     "full_kv_indices "
-     "and kv_indices of the BlockMask must not both hold its block; a merge of partial results "
-     "(merge_state) must not hold it in both"},
+     "full_kv_indices and kv_indices of the BlockMask must not both hold its block; a merge of "
+     "partial results (merge_state) must not hold it in both"},
     {"boundary-shifted", "documents start a token early or late",
      "cu_seqlens holds each document's first token, exclusive at the end: check "
      "cumsum(lengths) and document ids derived from position_ids == 0"},
@@ -79,14 +77,12 @@ constexpr Mistake kMistakes[] = {
      "keep softmax_scale, and its product with log2(e), in f32", true},
     {"heads-mapped", "query heads read the wrong key heads",
      "GQA: query head h reads key head h / (Hq / Hkv): repeat_interleave, not repeat; "
-     "enable_gqa=True"
-     " (SDPA, FlexAttention)"},
+     "enable_gqa=True (SDPA, FlexAttention)"},
     {"heads-permuted", "the answers of query heads stand at other heads",
      "check the reshape between (Hkv, Hq / Hkv) and Hq, and the head index of the output pointer"},
     {"layout-transposed", "the output buffer has tokens and heads exchanged",
      "transpose(1, 2) before reshaping: (B, H, S, D) was written where (B, S, H, D) is read, or "
-     "the "
-     "reverse; check the strides given to the kernel"},
+     "the reverse; check the strides given to the kernel"},
     {"values-shifted", "values are off by one token",
      "check the row offset of V's pointer, TMA coordinates and cache slot mapping"},
     {"block-skipped", "a block of keys is never visited",
@@ -111,14 +107,12 @@ constexpr Mistake kMistakes[] = {
      "weights"},
     {"rope-direction", "RoPE turns backwards",
      "y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin: rotate_half is cat(-x2, x1); the conjugate is "
-     "for "
-     "the backward pass"},
+     "for the backward pass"},
     {"rope-applied-twice", "RoPE is applied twice",
      "cached keys are rotated already: rotate before the cache or after it, and q and k only once"},
     {"rope-theta", "RoPE turns with another base (rope_theta)",
      "pass the config's rope_theta: 10000 is a default of Hugging Face, vLLM and flash-attn, not "
-     "of "
-     "most models; look for it in rope_parameters as well as at the config's top"},
+     "of most models; look for it in rope_parameters as well as at the config's top"},
     {"rope-scaling-ignored", "RoPE leaves out what rope_scaling asks for",
      "take inverse frequencies and attention factor from the config's rope_scaling or "
      "rope_parameters (Hugging Face: ROPE_INIT_FUNCTIONS[rope_type]), not from rope_theta alone"},
@@ -133,8 +127,7 @@ constexpr Mistake kMistakes[] = {
      "positions count from 0; RoPE is relative, so that only roundings show it", true},
     {"rope-position-rounded", "RoPE's positions are rounded to 16 bits",
      "keep position_ids int64, and convert them to f32 alone: in bf16 they are exact to 256, in "
-     "f16 "
-     "and TF32 to 2048 (torch.autocast(enabled=False), allow_tf32 off for inv_freq @ "
+     "f16 and TF32 to 2048 (torch.autocast(enabled=False), allow_tf32 off for inv_freq @ "
      "position_ids)"},
     {"rope-angle-rounded", "RoPE's angles are rounded to bf16",
      "compute position times inv_freq in f32, autocast disabled (torch.autocast(enabled=False)); "
@@ -144,8 +137,7 @@ constexpr Mistake kMistakes[] = {
 
     {"elements-unwritten", "elements are zero where numbers belong",
      "the kernel did not store them, or stored them from an accumulator that it did not fill: "
-     "check "
-     "the grid, the predicates at ragged edges (Sq, D) and a split's last part"},
+     "check the grid, the predicates at ragged edges (Sq, D) and a split's last part"},
     {"sign-flipped", "elements have the other sign",
      "look for a negation that is applied once too often, and for a register or a bit that is "
      "damaged: run the same problem again"},
@@ -154,8 +146,7 @@ constexpr Mistake kMistakes[] = {
      "its tile: shared memory held the rows before"},
     {"dimensions-wrong", "the same dimensions of o are wrong in all rows",
      "check how lanes and fragments map to D in the epilogue, per-channel scales of V (FP8 "
-     "descale), "
-     "and the last part of a D that is no multiple of the tile"},
+     "descale), and the last part of a D that is no multiple of the tile"},
     {"output-scaled", "o is a multiple of what it should be",
      "apply V's scale (FP8 descale) once and of the right head, divide by the row sum once, and "
      "look for a gate or a dropout factor that multiplies o"},
@@ -166,8 +157,7 @@ constexpr Mistake kMistakes[] = {
      "keep P in f32, or judge by a contract that allows P in the input's type", true},
     {"weights-truncated", "softmax weights are truncated instead of rounded",
      "convert P to the input's type with round-to-nearest-even (cvt.rn.bf16x2.f32), not by "
-     "dropping "
-     "the low half of the word",
+     "dropping the low half of the word",
      true},
     {"weights-rounded-up", "softmax weights are always rounded up",
      "convert P to the input's type with round-to-nearest-even (cvt.rn.bf16x2.f32)", true},
