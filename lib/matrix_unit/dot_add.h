@@ -6,23 +6,29 @@
 // multiple of 2^q toward zero and downward. RN and RZ round to the result's format to nearest-even
 // and toward zero.
 //
-//   kTruncatedSum      R(sum over all terms, c among them, of trunc_(E-F)(term)); R = RZ to f32 or
-//                      E8M13, RN to f16
-//   kTruncatedHalves   d1 = TruncatedSum from +0 of the products k mod 4 in {0, 1}, d2 = the same
-//   of
-//                      the others from d1, RN(d2 + c)
-//   kExactSum          RN(c + sum of the products)
-//   kFlushedPairs      with * and + rounded by RN, and numbers below 2^-126 then flushed to zeros
-//   of
-//                      their sign: c + (p0 + p1), or c + ((p0 + p1) + (p2 + p3)); subnormal factors
-//                      and a subnormal c are flushed to +0 first
-//   kTruncatedThenC    T = sum of trunc_(E-F)(product), E of the products alone; e = max(E, e_c),
-//   e_c
-//                      being -126 of c = 0; RN(floor_(e-F2)(T) + floor_(e-F)(c))
-//   kTruncatedParities T_even and T_odd like that T, E the larger of their two; T =
-//   floor_(E-F)(T_even)
-//                      + floor_(E-F)(T_odd); then the same, but c counts as 0 where e_c < e - F - 1
-//   kFMA               RN(a b + c)
+//   kTruncatedSum
+//       R(sum over all terms, c among them, of trunc_(E-F)(term))
+//       R = RZ to f32 or E8M13, RN to f16
+//   kTruncatedHalves
+//       d1 = TruncatedSum from +0 of the products k mod 4 in {0, 1}
+//       d2 = TruncatedSum from d1 of the others
+//       RN(d2 + c)
+//   kExactSum
+//       RN(c + sum of the products)
+//   kFlushedPairs
+//       c + (p0 + p1), or c + ((p0 + p1) + (p2 + p3))
+//       * and + round by RN, then numbers below 2^-126 become zeros of their sign; subnormal
+//       factors and a subnormal c become +0 first
+//   kTruncatedThenC
+//       T = sum of trunc_(E-F)(product), E of the products alone
+//       e = max(E, e_c), where e_c = -126 of c = 0
+//       RN(floor_(e-F2)(T) + floor_(e-F)(c))
+//   kTruncatedParities
+//       T_even, T_odd like that T, E the larger of their two
+//       T = floor_(E-F)(T_even) + floor_(E-F)(T_odd)
+//       then the same, but c counts as 0 where e_c < e - F - 1
+//   kFMA
+//       RN(a b + c)
 //
 // NaN where an operand is NaN, of Inf * 0 and of Inf - Inf: the unit's own. Results too large are
 // infinite, of RZ as well. A sum that is zero is +0, but for kFlushedPairs, kFMA and the last sum
