@@ -28,40 +28,38 @@ HWY_INLINE I32 Exponents(hn::Vec<U32Tag> magnitude, int bias, int special) {
   return hn::IfThenElse(hn::Eq(field, hn::Set(d, special)), hn::Set(d, kSpecialExponent), exponent);
 }
 
-struct Operands {
-  F32 value;
-  I32 exponent;
-};
-
 HWY_INLINE hn::Vec<U32Tag> LoadHalves(const std::byte* from) {
   const hn::Rebind<uint16_t, U32Tag> narrow;
   return hn::PromoteTo(U32Tag(), hn::LoadU(narrow, reinterpret_cast<const uint16_t*>(from)));
 }
 
-HWY_INLINE Operands OfF32Bits(hn::Vec<U32Tag> bits) {
+// Two results: no struct can hold vectors whose length is not known.
+HWY_INLINE F32 OfF32Bits(hn::Vec<U32Tag> bits, I32& exponent) {
   const auto magnitude = hn::And(bits, hn::Set(U32Tag(), 0x7fffffffu));
-  return {hn::BitCast(F32Tag(), bits), Exponents(magnitude, 127, 255)};
+  exponent = Exponents(magnitude, 127, 255);
+  return hn::BitCast(F32Tag(), bits);
 }
 
+// Each loads numbers, and their exponents into `exponent`.
 struct FromBF16 {
   static constexpr int64_t kBytes = 2;
-  static HWY_INLINE Operands Load(const std::byte* from) {
-    return OfF32Bits(hn::ShiftLeft<16>(LoadHalves(from)));
+  static HWY_INLINE F32 Load(const std::byte* from, I32& exponent) {
+    return OfF32Bits(hn::ShiftLeft<16>(LoadHalves(from)), exponent);
   }
 };
 
 struct FromTF32 {
   static constexpr int64_t kBytes = 4;
-  static HWY_INLINE Operands Load(const std::byte* from) {
+  static HWY_INLINE F32 Load(const std::byte* from, I32& exponent) {
     const U32Tag du;
     const auto bits = hn::LoadU(du, reinterpret_cast<const uint32_t*>(from));
-    return OfF32Bits(hn::And(bits, hn::Set(du, 0xffffe000u)));
+    return OfF32Bits(hn::And(bits, hn::Set(du, 0xffffe000u)), exponent);
   }
 };
 
 struct FromF16 {
   static constexpr int64_t kBytes = 2;
-  static HWY_INLINE Operands Load(const std::byte* from) {
+  static HWY_INLINE F32 Load(const std::byte* from, I32& exponent) {
     const U32Tag du;
     const F32Tag d;
     const auto bits = LoadHalves(from);
@@ -69,7 +67,8 @@ struct FromF16 {
     const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(du, 0x8000u)));
     // With f32's bias that is 2^-112 times the number, a subnormal one too.
     const F32 value = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f));
-    return {hn::Or(value, hn::BitCast(d, sign)), Exponents(magnitude, 15, 31)};
+    exponent = Exponents(magnitude, 15, 31);
+    return hn::Or(value, hn::BitCast(d, sign));
   }
 };
 
@@ -78,10 +77,11 @@ void UnpackRowA(const std::byte* from, int64_t count, float* values, int32_t* tw
   const I32Tag di;
   const int64_t N = static_cast<int64_t>(hn::Lanes(di));
   for (int64_t i = 0; i < count; i += N) {
-    const Operands x = From::Load(from + i * From::kBytes);
-    const I32 low = hn::And(x.exponent, hn::Set(di, 0xffff));
-    hn::StoreU(x.value, F32Tag(), values + i);
-    hn::StoreU(hn::Or(low, hn::ShiftLeft<16>(x.exponent)), di, twice + i);
+    I32 exponent;
+    const F32 value = From::Load(from + i * From::kBytes, exponent);
+    const I32 low = hn::And(exponent, hn::Set(di, 0xffff));
+    hn::StoreU(value, F32Tag(), values + i);
+    hn::StoreU(hn::Or(low, hn::ShiftLeft<16>(exponent)), di, twice + i);
   }
 }
 
@@ -91,9 +91,10 @@ void UnpackRowB(const std::byte* from, int64_t count, float* values, int16_t* ex
   const hn::Rebind<int16_t, I32Tag> narrow;
   const int64_t N = static_cast<int64_t>(hn::Lanes(di));
   for (int64_t i = 0; i < count; i += N) {
-    const Operands x = From::Load(from + i * From::kBytes);
-    const I32 biased = hn::Add(x.exponent, hn::Set(di, kExponentBias));
-    hn::StoreU(x.value, F32Tag(), values + i);
+    I32 exponent;
+    const F32 value = From::Load(from + i * From::kBytes, exponent);
+    const I32 biased = hn::Add(exponent, hn::Set(di, kExponentBias));
+    hn::StoreU(value, F32Tag(), values + i);
     hn::StoreU(hn::DemoteTo(narrow, biased), narrow, exponents + i);
   }
 }
