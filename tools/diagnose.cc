@@ -29,24 +29,6 @@ using exact::MistakenAttention;
 constexpr double kFewWrong = 0.01;
 constexpr size_t kMostCauses = 4;
 
-// Best first, those of a percent by the table's order; each id once.
-std::vector<Cause> Ranked(std::vector<Finding> findings) {
-  const auto percent = [](const Finding& finding) { return std::floor(finding.explains * 100); };
-  std::stable_sort(findings.begin(), findings.end(), [&](const Finding& x, const Finding& y) {
-    if (percent(x) != percent(y)) return percent(x) > percent(y);
-    if (x.id != y.id) return MistakeRank(x.id) < MistakeRank(y.id);
-    return x.explains > y.explains;
-  });
-  std::vector<Cause> causes;
-  std::set<std::string> told;
-  for (const Finding& finding : findings) {
-    if (causes.size() == kMostCauses || finding.explains <= kLeastShare) break;
-    if (told.insert(finding.id).second)
-      causes.push_back(CauseOf(finding.id, finding.where, finding.explains));
-  }
-  return causes;
-}
-
 Cause Unknown(const Verdict& verdict) {
   const std::string stage(verdict.FirstOut());
   std::string where = fmt::format("the first stage out is {}", stage);
@@ -58,6 +40,27 @@ Cause Unknown(const Verdict& verdict) {
     if (d >= 0) where += fmt::format(", dimension {}", d);
   }
   return CauseOf("unknown", where, 0);
+}
+
+// Best first, those of a percent by the table's order; each id once. `unknown` where none explains
+// the answer.
+std::vector<Cause> Ranked(const Verdict& verdict, std::vector<Finding> findings) {
+  const auto percent = [](const Finding& finding) { return std::floor(finding.explains * 100); };
+  std::stable_sort(findings.begin(), findings.end(), [&](const Finding& x, const Finding& y) {
+    if (Explains(x) != Explains(y)) return Explains(x);
+    if (percent(x) != percent(y)) return percent(x) > percent(y);
+    if (x.id != y.id) return MistakeRank(x.id) < MistakeRank(y.id);
+    return x.explains > y.explains;
+  });
+  std::vector<Cause> causes;
+  if (findings.empty() || !Explains(findings.front())) causes.push_back(Unknown(verdict));
+  std::set<std::string> told;
+  for (const Finding& finding : findings) {
+    if (causes.size() == kMostCauses || finding.explains <= kLeastShare) break;
+    if (told.insert(finding.id).second)
+      causes.push_back(CauseOf(finding.id, finding.where, finding.explains));
+  }
+  return causes;
 }
 
 // Of no kernel that the table specifies: for when none of those explains the answer.
@@ -119,7 +122,7 @@ std::vector<Cause> ForwardCauses(const Capture& capture, const Contract& contrac
     findings.insert(findings.end(), more.begin(), more.end());
     if (std::any_of(findings.begin(), findings.end(), Explains)) break;
   }
-  return Ranked(findings);
+  return Ranked(verdict, findings);
 }
 
 }  // namespace
@@ -129,15 +132,13 @@ std::vector<Cause> Diagnose(const Capture& capture, const Contract& contract,
   simd::EngineOptions quiet = options;
   quiet.progress = nullptr;
   const std::string_view stage = verdict.FirstOut();
-  std::vector<Cause> causes;
   if (stage == "q_rope" || stage == "k_rope") {
-    causes = Ranked(ExplainRotation(capture, contract, verdict, quiet));
-  } else if (stage == "o" || stage == "lse") {
-    causes = ForwardCauses(capture, contract, verdict, quiet);
+    return Ranked(verdict, ExplainRotation(capture, contract, verdict, quiet));
   }
-  if (causes.empty() || causes.front().explains < kExplains)
-    causes.insert(causes.begin(), Unknown(verdict));
-  return causes;
+  if (stage == "o" || stage == "lse") {
+    return ForwardCauses(capture, contract, verdict, quiet);
+  }
+  return {Unknown(verdict)};
 }
 
 }  // namespace bitanchor::tools

@@ -22,10 +22,10 @@ using exact::TiledKernel;
 
 constexpr size_t kFirstRows = 3;     // on which most candidates are found not to hold
 constexpr double kFirstShare = 0.5;  // that they must explain there
+constexpr double kNeeds = 0.95;      // of the squared error: f32's own noise is in what is left
 constexpr double kSameShare = 1e-4;  // schedules that differ by less are not told apart
 constexpr size_t kFitRows = 512;
 constexpr int64_t kExpNodes = 16;
-constexpr double kExpExplains = 0.9;  // of rows that it was not fitted to
 constexpr double kMostExpError = 0x1p-4;
 constexpr size_t kLeastFitted = 16;  // numbers that a constant is fitted to
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -96,7 +96,7 @@ class ScheduleDiagnosis {
       if (!best) continue;
       std::string says = where;
       if (alone) says += (says.empty() ? "" : "; ") + Named(kernel);
-      findings.push_back({id, says, shares[n]});
+      findings.push_back({id, says, shares[n], kNeeds});
     }
     return findings;
   }
@@ -114,7 +114,7 @@ class ScheduleDiagnosis {
 
   // What failed must be explained, and the rest stay about as good as it is.
   double Share(const Energy& energy) const {
-    const auto gone = [](double was, double is) { return was > 0 ? 1 - std::sqrt(is / was) : 0; };
+    const auto gone = [](double was, double is) { return was > 0 ? 1 - is / was : 0; };
     double share = 1;
     if (failed_.o) share = std::min(share, gone(right_.o, energy.o));
     if (failed_.lse) share = std::min(share, gone(right_.lse, energy.lse));
@@ -226,7 +226,7 @@ class ScheduleDiagnosis {
       for (size_t k = 0; k < errors.size(); ++k) error -= slopes[n][k] * errors[k];
       left += error * error;
     }
-    const bool fits = left <= (1 - kExpExplains) * (1 - kExpExplains) * was;  // false for NaN
+    const bool fits = left <= (1 - kNeeds) * was;  // false for NaN
     const bool small = std::all_of(errors.begin(), errors.end(),
                                    [](double error) { return std::fabs(error) <= kMostExpError; });
     return was > 0 && fits && small ? errors : std::vector<double>{};

@@ -21,9 +21,8 @@ struct FailedOutputs {
   bool o = false, lse = false;
 };
 
-// A finding explains the part of the root mean square error that is gone when its kernel takes the
-// place of the right ones, of which the closest counts: of o in units of u m_d, of LSE relative to
-// its size.
+// A finding explains the part of the squared error that is gone when its kernel takes the place of
+// the right ones, of which the closest counts: of o in units of u m_d, of LSE relative to its size.
 // `rows`: where to look, the first ones first; `others`: further kernels whose mistakes are
 // roundings alone.
 std::vector<Finding> ExplainSchedule(const Capture& capture, const Contract& contract,

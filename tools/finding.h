@@ -11,16 +11,16 @@
 
 namespace bitanchor::tools {
 
+// Less than the first does not explain an answer; less than the second is not worth a word.
+inline constexpr double kExplains = 0.9, kLeastShare = 0.5;
+
 // How much of an answer a mistake accounts for.
 struct Finding {
   std::string id, where;
   double explains;
+  double needs = kExplains;  // of `explains`, to be an explanation
 };
-
-// A mistake that accounts for less of the answer than this does not explain it; than that, is not
-// worth a word.
-inline constexpr double kExplains = 0.9, kLeastShare = 0.5;
-inline bool Explains(const Finding& finding) { return finding.explains >= kExplains; }
+inline bool Explains(const Finding& finding) { return finding.explains >= finding.needs; }
 
 // The mistake of the table, `where` added to what it says. id must be of the table.
 Cause CauseOf(const std::string& id, const std::string& where, double explains);

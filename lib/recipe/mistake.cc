@@ -43,6 +43,9 @@ constexpr Mistake kMistakes[] = {
     {"corner-swapped", "the causal diagonal and the window hang at the other corner",
      "Sq differs from Skv: flash-attn aligns bottom-right, torch SDPA's is_causal top-left "
      "(torch.nn.attention.bias.causal_lower_right); set mask.corner to what is meant"},
+    {"anchor-dropped", "documents do not see the anchor",
+     "add `| (document_id[kv_idx] == 0)` to FlexAttention's mask_mod, and keep the anchor's block "
+     "in the BlockMask; with cu_seqlens give each document its copy of the anchor"},
     {"window-ignored", "the window is not applied",
      "pass window_size=(window_keys - 1, 0) to flash-attn, or q_idx - kv_idx < window_keys in "
      "FlexAttention's mask_mod"},
@@ -54,9 +57,6 @@ constexpr Mistake kMistakes[] = {
     {"documents-ignored", "documents see each other",
      "compare document ids in FlexAttention's mask_mod, or give flash-attn's varlen call the "
      "documents' cu_seqlens"},
-    {"anchor-dropped", "documents do not see the anchor",
-     "add `| (document_id[kv_idx] == 0)` to FlexAttention's mask_mod, and keep the anchor's block "
-     "in the BlockMask; with cu_seqlens give each document its copy of the anchor"},
     {"anchor-twice", "the anchor's keys count twice",
      "attend to the anchor once: with cu_seqlens copies of it, mask the shared one; "
      "full_kv_indices and kv_indices of the BlockMask must not both hold its block; a merge of "
