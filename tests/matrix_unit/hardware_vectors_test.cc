@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct Vectors {
   const char* unit;
   bool c_is_zero = false;  // whatever c says
 };
+
+void PrintTo(const Vectors& vectors, std::ostream* out) {
+  *out << vectors.file << " by " << vectors.unit;
+}
 
 constexpr Vectors kVectors[] = {
     {"v100_fp16", "d_fp32", "volta"},  {"v100_fp16", "d_fp16", "volta"},
