@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from support import ROOT, TOOLS, bitanchor, finish, require
+from support import ROOT, TOOLS, Checks, bitanchor, finish, require
 
 require("numpy", "ml_dtypes", "safetensors")
 
@@ -25,18 +25,7 @@ from drift_reference import BF16, F32, F64, Case, cases, close, drift, inverse_f
 from golden_test import gen_1  # noqa: E402
 
 
-class Test:
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.program, self.folder = program, folder
-        self.failures: list[str] = []
-        self.checks = 0
-
-    def want(self, condition: bool, what: str) -> None:
-        self.checks += 1
-        if not condition:
-            print(f"FAIL {what}")
-            self.failures.append(what)
-
+class Test(Checks):
     def drift(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return bitanchor(self.program, "drift", *arguments)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from support import bitanchor, finish, skip
+from support import Checks, bitanchor, finish, skip
 
 LISTS = ("kv", "full_kv", "q", "full_q")
 
@@ -133,19 +133,7 @@ def safetensors(path: Path) -> tuple[dict[str, tuple[list[int], list[int]]], dic
     return tensors, metadata
 
 
-class Test:
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.program = program
-        self.folder = folder
-        self.failures: list[str] = []
-        self.checks = 0
-
-    def want(self, condition: bool, what: str) -> None:
-        self.checks += 1
-        if not condition:
-            print(f"FAIL {what}")
-            self.failures.append(what)
-
+class Test(Checks):
     def mask(self, *arguments: str | Path):
         return bitanchor(self.program, "mask", *arguments)
 

@@ -116,6 +116,21 @@ def check(executable: Path, capture: Path, *arguments: str, command: str = "chec
     return Judged(done.returncode, parsed, done.stderr)
 
 
+class Checks:
+    """Counts what was asked of a program and keeps the failures."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.program, self.folder = program, folder
+        self.failures: list[str] = []
+        self.checks = 0
+
+    def want(self, condition: bool, what: str) -> None:
+        self.checks += 1
+        if not condition:
+            print(f"FAIL {what}")
+            self.failures.append(what)
+
+
 def answered(executable: Path, folder: Path, problem):
     """The problem with the answers of `bitanchor run`."""
     from capture_file import Capture, read_capture, write_capture

@@ -186,6 +186,18 @@ inline void ExpectSame(const Answers& got, const Answers& want, const std::strin
   ASSERT_EQ(got.count, want.count) << what;
 }
 
+// On one thread of each target; `what` stands behind the target's name.
+inline void ExpectOfEveryTarget(const MatMul& product, const Answers& want,
+                                const std::string& what) {
+  for (const simd::Target& target : simd::Targets()) {
+    simd::EngineOptions options;
+    options.target = target.bit;
+    options.threads = 1;
+    ExpectSame(ByEngine(product, options), want, target.name + what);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
 inline std::vector<Model> ModelsOnLanes() {
   std::vector<Model> models;
   for (const Model& model : matrix_unit::Models()) {

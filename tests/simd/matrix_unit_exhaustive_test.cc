@@ -37,14 +37,9 @@ TEST(MatrixUnit, TenMillionGroups) {
         const auto product = drawn.View(task % 3 != 0);
         const Answers want = testing::ByDefinition(product);
         corners += want.count;
-        for (const simd::Target& target : simd::Targets()) {
-          simd::EngineOptions options;
-          options.target = target.bit;
-          options.threads = 1;
-          testing::ExpectSame(testing::ByEngine(product, options), want,
-                              testing::NameOf(model) + " " + target.name + " kind " +
-                                  std::to_string(kind) + " seed " + std::to_string(seed));
-        }
+        testing::ExpectOfEveryTarget(product, want,
+                                     " " + testing::NameOf(model) + " kind " +
+                                         std::to_string(kind) + " seed " + std::to_string(seed));
       });
       groups += tasks * in_one;
       undetermined += corners;

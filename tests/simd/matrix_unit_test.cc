@@ -31,15 +31,10 @@ TEST_P(EveryModel, GivesTheDefinitionsBits) {
       const auto product = drawn.View(seed % 3 != 0);
       const Answers want = testing::ByDefinition(product);
       undetermined += want.count;
-      for (const simd::Target& target : simd::Targets()) {
-        simd::EngineOptions options;
-        options.target = target.bit;
-        options.threads = 1;
-        testing::ExpectSame(testing::ByEngine(product, options), want,
-                            target.name + " kind " + std::to_string(kind) + " K " +
-                                std::to_string(sizes.K) + " N " + std::to_string(sizes.N));
-        if (HasFatalFailure()) return;
-      }
+      testing::ExpectOfEveryTarget(product, want,
+                                   " kind " + std::to_string(kind) + " K " +
+                                       std::to_string(sizes.K) + " N " + std::to_string(sizes.N));
+      if (HasFatalFailure()) return;
     }
   }
   EXPECT_EQ(undetermined > 0, model.operand.max_exponent > 100);
