@@ -6,6 +6,7 @@
 #include "lib/number/elementary.h"
 #include "lib/number/elementary_accurate.h"
 #include "lib/number/float_environment.h"
+#include "lib/recipe/yarn_range.h"
 
 namespace bitanchor::drift {
 namespace {
@@ -46,20 +47,7 @@ double Llama3(const RopeConfig& config, double f) {
 
 // yarn: pair i is interpolated the more, the fewer times it turns in the length of training.
 double Yarn(const RopeConfig& config, double f, int64_t i) {
-  const double R = Exact(config.rotary_dim);
-  const auto correction_dim = [&](double rotations) {
-    const double length = Exact(config.original_max_position_embeddings);
-    return R * number::LogF64(length / (rotations * 2 * kPi)) /
-           (2 * number::LogF64(config.rope_theta));
-  };
-  double low = correction_dim(config.beta_fast), high = correction_dim(config.beta_slow);
-  if (config.truncate) {
-    low = std::floor(low);
-    high = std::ceil(high);
-  }
-  low = std::max(low, 0.0);
-  high = std::min(high, R - 1);
-  if (low == high) high += 0.001;
+  const auto [low, high] = FindYarnRange(config);
   const double ramp = std::clamp((Exact(i) - low) / (high - low), 0.0, 1.0);
   return f / config.factor * ramp + f * (1 - ramp);
 }

@@ -8,6 +8,7 @@
 #include "lib/number/float_environment.h"
 #include "lib/number/format.h"
 #include "lib/number/ulp.h"
+#include "lib/recipe/yarn_range.h"
 #include "lib/tensor/tensor_view.h"
 
 namespace bitanchor {
@@ -131,29 +132,6 @@ float DynamicBase(const RopeConfig& config) {
   stretch = stretch / static_cast<float>(config.max_position_embeddings);
   stretch = stretch - static_cast<float>(config.factor - 1);
   return theta * number::Pow(stretch, static_cast<float>(R / (R - 2)));
-}
-
-// transformers' _compute_yarn_parameters: the pairs between which it interpolates, in f64; whole
-// numbers but where the config says not to truncate.
-struct YarnRange {
-  double low, high;
-};
-
-YarnRange FindYarnRange(const RopeConfig& config) {
-  const double R = static_cast<double>(config.rotary_dim);
-  const double old_len = static_cast<double>(config.original_max_position_embeddings);
-  const auto correction_dim = [&](double rotations) {
-    const double turns = number::LogF64(old_len / (rotations * 2 * 3.141592653589793));
-    return R * turns / (2 * number::LogF64(config.rope_theta));
-  };
-  double low = correction_dim(config.beta_fast), high = correction_dim(config.beta_slow);
-  if (config.truncate) {
-    low = std::floor(low);
-    high = std::ceil(high);
-  }
-  low = std::max(low, 0.0);
-  high = std::min(high, R - 1);
-  return {low, low == high ? high + 0.001 : high};
 }
 
 float Yarn(const RopeConfig& config, const YarnRange& range, float power, int64_t i) {
