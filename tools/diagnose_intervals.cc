@@ -64,8 +64,7 @@ class IntervalDiagnosis {
   }
 
   void TryCaptureMistakes() {
-    MistakenAttention right;
-    right.attention = start_.attention();
+    const MistakenAttention right = exact::Mistaken(start_.attention(), "");
     if (capture_.lse) {
       for (const LseBase base : {LseBase::kE, LseBase::k2}) {
         for (const bool scaled : {true, false}) {
@@ -190,11 +189,8 @@ class IntervalDiagnosis {
   void TryHeads() {
     const AttentionShape& shape = start_.problem().problem.shape;
     if (HasCause() || !capture_.o || shape.Hq == 1 || shape.Hq > 64) return;
-    MistakenAttention mapped;
-    mapped.id = "heads-mapped";
-    mapped.attention = start_.attention();
-    MistakenAttention permuted = mapped;
-    permuted.id = "heads-permuted";
+    MistakenAttention mapped = exact::Mistaken(start_.attention(), "heads-mapped");
+    MistakenAttention permuted = exact::Mistaken(start_.attention(), "heads-permuted");
     for (int64_t h = 0; h < shape.Hq; ++h) {
       mapped.key_heads.push_back(shape.KeyHead(h));
       permuted.answer_heads.push_back(h);
@@ -254,10 +250,7 @@ RowsToTry RowsToTryOf(const Verdict& verdict, const AttentionProblem& problem) {
   rows.first = Evenly(some, kFirstRows);
   rows.all = some;
   for (const RowPlace& place : TellingRows(problem, kOtherRows)) {
-    const bool there = std::ranges::any_of(some, [&](const RowPlace& other) {
-      return place.b == other.b && place.h == other.h && place.i == other.i;
-    });
-    if (!there) rows.all.push_back(place);
+    if (std::count(some.begin(), some.end(), place) == 0) rows.all.push_back(place);
   }
   return rows;
 }

@@ -60,7 +60,7 @@ std::vector<Row> Rows(const Capture& capture, const AttentionStart& start,
     Row row{at, right[n], 0, 0, {}, {}};
     if (capture.lse) {
       const float lse = capture.lse.At(at.b, at.h, at.i), scale = capture.problem.softmax_scale;
-      const bool empty = std::isinf(right[n].lse[0].want) && !std::isfinite(lse);
+      const bool empty = OfEmptyRow(right[n].lse[0]) && !std::isfinite(lse);
       row.lse = NaturalLse(capture.lse_spec, lse, scale, empty);
     }
     AddMasked(start.problem().problem, row);

@@ -31,8 +31,6 @@ struct WrongRow {
   bool all_zero = true;  // every element of o, the right ones too
 };
 
-bool IsEmpty(const Interval& lse) { return std::isinf(lse.want) && lse.want < 0; }
-
 WrongRow LookAt(const Capture& capture, const RowPlace& at, const IntervalBlock& want) {
   WrongRow row{at};
   const auto look = [&](const Interval& interval, float got) {
@@ -50,7 +48,7 @@ WrongRow LookAt(const Capture& capture, const RowPlace& at, const IntervalBlock&
   if (!capture.lse) return row;
   const Interval& lse = want.lse[0];
   row.wrong_lse = look(lse, NaturalLse(capture.lse_spec, capture.lse.At(at.b, at.h, at.i),
-                                       capture.problem.softmax_scale, IsEmpty(lse)));
+                                       capture.problem.softmax_scale, OfEmptyRow(lse)));
   return row;
 }
 
@@ -76,10 +74,6 @@ bool Nearer(const RowPlace& to, const RowPlace& one, const RowPlace& other) {
                       std::abs(place.h - to.h)};
   };
   return distance(one) < distance(other);
-}
-
-bool SamePlace(const RowPlace& x, const RowPlace& y) {
-  return x.b == y.b && x.h == y.h && x.i == y.i;
 }
 
 bool IsRight(const Capture& capture, const RowPlace& at, const IntervalBlock& want) {
@@ -173,7 +167,7 @@ Finding Copied(const Capture& capture, const AttentionStart& start,
     if (copies++ == 0) copied.where = InWords(rows[n].at, *originals[n]);
   }
   if (copies > 0 && all_wrong.size() > 1) {
-    const bool first = originals.front() && SamePlace(rows.front().at, all_wrong.front());
+    const bool first = originals.front() && rows.front().at == all_wrong.front();
     const char* which = first ? "the first one" : "one";
     copied.where = fmt::format("of {} wrong rows {}, {}", all_wrong.size(), which, copied.where);
   }

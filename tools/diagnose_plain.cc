@@ -83,7 +83,7 @@ Plain LookAt(const Capture& capture, const AttentionStart& start, const Verdict&
       if (look(want[n].o[d], capture.o.At(at.b, at.i, at.h, d))) plain.empty_lse = false;
     }
     if (capture.lse) {
-      const bool empty = std::isinf(want[n].lse[0].want);
+      const bool empty = OfEmptyRow(want[n].lse[0]);
       const float got =
           NaturalLse(capture.lse_spec, capture.lse.At(at.b, at.h, at.i), p.softmax_scale, empty);
       const int64_t bad_o = bad;

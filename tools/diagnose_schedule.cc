@@ -35,11 +35,14 @@ class ScheduleDiagnosis {
   ScheduleDiagnosis(const Capture& capture, const Contract& contract, const AttentionStart& start,
                     const FailedOutputs& failed, const std::vector<RowPlace>& rows,
                     const std::vector<MistakenAttention>& others)
-      : capture_(capture), start_(start), failed_(failed), others_(others) {
+      : capture_(capture),
+        start_(start),
+        failed_(failed),
+        others_(others),
+        right_attention_(exact::Mistaken(start.attention(), "")) {
     const AttentionProblem& problem = start.problem().problem;
     scope_ = {problem.shape.Skv, problem.shape.D, problem.dtype, start.problem().o_dtype,
               contract.weight_rounding > 0};
-    right_attention_.attention = start.attention();
     rows_.push_back(RowsOf(capture_, right_attention_, rows));
     // The first rows decide much: those with the most keys of a few.
     std::vector<ScheduleRow>& mine = rows_[0];
@@ -123,6 +126,10 @@ class ScheduleDiagnosis {
     return share;
   }
 
+  static RowAnswer AnswerOf(const TiledKernel& kernel, const ScheduleRow& row) {
+    return exact::Combined(kernel, exact::SumsOf(kernel, row.keys, row.dots));
+  }
+
   // The factor of the scale, of exp's argument or of the row sum that fits LSE, or else o, best: by
   // Newton's method with slopes from a difference. nullopt: there is too little to fit it to.
   std::optional<double> Fitted(double TiledKernel::*of, bool by_lse) const {
@@ -133,7 +140,7 @@ class ScheduleDiagnosis {
       double slope_error = 0, slope_slope = 0;
       size_t numbers = 0;
       for (const ScheduleRow& row : rows_[0]) {
-        const RowAnswer is = exact::Answer(kernel, row.keys), then = exact::Answer(moved, row.keys);
+        const RowAnswer is = AnswerOf(kernel, row), then = AnswerOf(moved, row);
         const auto add = [&](double got, double want, double next, double unit) {
           const double slope = (next - want) / (1e-6 * unit), error = (got - want) / unit;
           if (!std::isfinite(slope) || !std::isfinite(error)) return;
@@ -213,7 +220,7 @@ class ScheduleDiagnosis {
     number::LeastSquares fit(kExpNodes);
     std::vector<std::vector<double>> slopes;
     for (size_t n = 0; n < rows.size(); ++n) {
-      slopes.push_back(exact::LseByExpErrors(schedule, rows[n].keys, kExpNodes));
+      slopes.push_back(exact::LseByExpErrors(schedule, rows[n].keys, rows[n].dots, kExpNodes));
       for (double& slope : slopes[n]) slope /= rows[n].lse_unit;
       if (n % 2 == 0 && rows[n].HasLse()) fit.Add(slopes[n], rows[n].LseError());
     }
@@ -236,8 +243,8 @@ class ScheduleDiagnosis {
   const AttentionStart& start_;
   const FailedOutputs failed_;
   const std::vector<MistakenAttention>& others_;
+  const MistakenAttention right_attention_;
   ScheduleScope scope_;
-  MistakenAttention right_attention_;
   std::vector<std::vector<ScheduleRow>> rows_;  // of the right kernel, then of each of `others`
   std::vector<Candidate> candidates_;
   Energy right_;

@@ -52,15 +52,13 @@ Answered AnswerAt(const Capture& capture, const RowPlace& at, const LseSpec& spe
   return answer;
 }
 
-bool Empty(const Interval& lse) { return std::isinf(lse.want) && lse.want < 0; }
-
 // The mistaken kernel's intervals of one row.
 void Intervals(const Hypothesis& hypothesis, const RowPlace& at, GatheredRow& row,
                IntervalBlock& out) {
   const exact::MistakenAttention& kernel = hypothesis.kernel;
   const AnsweredRows of = AnsweredAt(kernel, at);
   IntervalBlock of_lse;
-  const bool apart = of.o.b != of.lse.b || of.o.h != of.lse.h || of.o.i != of.lse.i;
+  const bool apart = of.o != of.lse;
   if (apart) {
     Gather(kernel, of.lse, row);
     MistakenIntervals(row, hypothesis.contract, of_lse);
@@ -98,7 +96,7 @@ Sample SampleOf(const Capture& capture, const AttentionStart& right, std::vector
   const std::vector<IntervalBlock> want = right.Intervals(sample.rows);
   for (size_t n = 0; n < sample.rows.size(); ++n) {
     const Answered got =
-        AnswerAt(capture, sample.rows[n], capture.lse_spec, false, Empty(want[n].lse[0]));
+        AnswerAt(capture, sample.rows[n], capture.lse_spec, false, OfEmptyRow(want[n].lse[0]));
     std::vector<uint8_t> wrong(want[n].o.size() + 1);
     const auto look = [&](const Interval& interval, float x, size_t at) {
       if (interval.low > interval.high) return;
@@ -132,7 +130,8 @@ Explained Try(const Capture& capture, const Hypothesis& hypothesis, const Sample
     IntervalBlock want;
     Intervals(hypothesis, at, scratch[worker], want);
     WidenForConversion(spec, want.lse[0]);
-    const Answered got = AnswerAt(capture, at, spec, hypothesis.other_16_bits, Empty(want.lse[0]));
+    const Answered got =
+        AnswerAt(capture, at, spec, hypothesis.other_16_bits, OfEmptyRow(want.lse[0]));
     const auto look = [&](const Interval& interval, float x, bool wrong) {
       if (!Telling(interval)) return;
       ++mine.judged;

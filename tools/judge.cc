@@ -47,7 +47,7 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
           }
           if (capture.lse) {
             Interval& interval = want.lse[n];
-            const bool empty = std::isinf(interval.want) && interval.want < 0;
+            const bool empty = OfEmptyRow(interval);
             WidenForConversion(capture.lse_spec, interval);
             const float lse = NaturalLse(capture.lse_spec, capture.lse.At(block.b, block.h, i),
                                          problem.problem.softmax_scale, empty);

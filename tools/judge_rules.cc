@@ -160,7 +160,7 @@ class RuleJudge {
         o.AddRow(got.data(), &want.o[n * D], rows, D, keys);
       }
       if (capture_.lse) {
-        const bool empty = std::isinf(want.lse[n].want) && want.lse[n].want < 0;
+        const bool empty = OfEmptyRow(want.lse[n]);
         const float row = NaturalLse(capture_.lse_spec, capture_.lse.At(block.b, block.h, i),
                                      problem_.problem.softmax_scale, empty);
         lse.AddRow(&row, &want.lse[n], {}, 1, keys);

@@ -44,10 +44,6 @@ float StoredAs(const RoundingTo& rounding, double x) {
   return RoundTo(rounding.dtype, x, rounding.mode);
 }
 
-bool SamePlace(const RowPlace& one, const RowPlace& other) {
-  return one.b == other.b && one.h == other.h && one.i == other.i;
-}
-
 }  // namespace
 
 MistakenAttention Mistaken(RightAttention attention, std::string id, std::string where) {
@@ -154,7 +150,7 @@ StoredRow Stored(const MistakenAttention& kernel, const RowPlace& place, Gathere
   const RoundingTo rounding = kernel.output.value_or(RoundingTo{scratch.o_dtype});
   StoredRow stored{{}, RoundToF32(answer.lse)};
   for (const double o : answer.o) stored.o.push_back(StoredAs(rounding, o));
-  if (!SamePlace(of.o, of.lse)) {
+  if (of.o != of.lse) {
     Gather(kernel, of.lse, scratch);
     stored.lse = RoundToF32(Centre(scratch, std::nullopt).lse);
   }

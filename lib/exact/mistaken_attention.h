@@ -30,6 +30,7 @@ enum class Misread {
 // The row of a problem: which a mistaken kernel answers in the place of another.
 struct RowPlace {
   int64_t b, h, i;
+  bool operator==(const RowPlace& other) const = default;
 };
 
 struct KeyRange {  // [first, end)

@@ -161,10 +161,11 @@ bool SameSums(const TiledKernel& one, const TiledKernel& other) {
          one.earlier_error == other.earlier_error;
 }
 
-std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow& row, int64_t N) {
+std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow& row,
+                                   const std::vector<double>& dots, int64_t N) {
   std::vector<double> slope(N);  // d l / d exp_errors
   if (row.n == 0) return slope;
-  const std::vector<double> t = Scaled(kernel, row, DotsOf(kernel, row));
+  const std::vector<double> t = Scaled(kernel, row, dots);
   const auto add = [&](double x, double weight) {
     if (weight == 0) return;  // x may be -inf
     const auto [n, part] = FractionOf(x, N);

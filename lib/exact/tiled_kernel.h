@@ -97,8 +97,9 @@ RowAnswer Combined(const TiledKernel& kernel, const RowSums& sums);
 bool SameSums(const TiledKernel& one, const TiledKernel& other);
 bool SameDots(const TiledKernel& one, const TiledKernel& other);
 
-// d lse / d exp_errors[n] of a right kernel with this tile and order, n < N.
-std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow& row, int64_t N);
+// d lse / d exp_errors[n] of a right kernel with this tile and order, n < N; dots as in SumsOf.
+std::vector<double> LseByExpErrors(const TiledKernel& kernel, const GatheredRow& row,
+                                   const std::vector<double>& dots, int64_t N);
 
 }  // namespace bitanchor::exact
 

@@ -49,6 +49,9 @@ inline bool Admits(const Interval& interval, float got) {
   return interval.low <= got && got <= interval.high;
 }
 
+// Of an interval of LSE: whether its row sees no key.
+inline bool OfEmptyRow(const Interval& lse) { return std::isinf(lse.want) && lse.want < 0; }
+
 // What the intervals of attention are made from. q and k of `problem` are the centre (already
 // rotated); how far each element may be from it, where the rotation itself was the kernel's: F32
 // tensors of q's and k's shape, or absent.

@@ -239,7 +239,8 @@ TEST(TiledKernel, ExpErrors) {
   const GatheredRow row = MakeRow(150, 11);
   constexpr int64_t kNodes = 8;
   for (const TiledKernel& schedule : Schedules()) {
-    const std::vector<double> slopes = exact::LseByExpErrors(schedule, row, kNodes);
+    const std::vector<double> slopes =
+        exact::LseByExpErrors(schedule, row, exact::DotsOf(schedule, row), kNodes);
     for (int64_t n = 0; n < kNodes; ++n) {
       TiledKernel above = schedule, below = schedule;
       above.exp_errors.assign(kNodes, 0);
@@ -255,7 +256,8 @@ TEST(TiledKernel, ExpErrors) {
       for (int64_t d = 0; d < kD; ++d)
         more.k[n * kD + d] = more.q[d] > 0 ? -std::numeric_limits<float>::infinity() : 0;
     }
-    for (const double slope : exact::LseByExpErrors(schedule, more, kNodes))
+    for (const double slope :
+         exact::LseByExpErrors(schedule, more, exact::DotsOf(schedule, more), kNodes))
       EXPECT_TRUE(std::isfinite(slope));
     // The same error everywhere is a factor of every weight, once where there is one tile.
     if (schedule.tile == 0) {
