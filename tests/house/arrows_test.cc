@@ -34,13 +34,16 @@ const std::map<std::string, Names>& Arrows() {
       {"lib/exact", kRecipe},
       {"lib/drift", kRecipe},
       {"lib/matrix_unit", {"lib/number", "lib/tensor"}},
+      // A schedule is computed on a unit's model.
+      {"lib/replay", with(kRecipe, {"lib/matrix_unit"})},
       {"lib/verdict", kRecipe},
       // Reports are written from the verdict's plain results.
       {"lib/file", with(kRecipe, {"lib/verdict"})},
-      // The table of units is data that the two models of a unit share, as they share the recipes.
-      {"simd", with(kRecipe, {"lib/matrix_unit"})},
+      // The tables of units, sequences and special functions are data that the two models of a
+      // unit, or of a schedule, share, as they share the recipes.
+      {"simd", with(kRecipe, {"lib/matrix_unit", "lib/replay"})},
       {"tools", with(kRecipe, {"lib/scalar", "lib/exact", "lib/drift", "lib/matrix_unit",
-                               "lib/verdict", "lib/file", "simd"})},
+                               "lib/replay", "lib/verdict", "lib/file", "simd"})},
   };
   return kArrows;
 }
