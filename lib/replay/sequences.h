@@ -18,12 +18,23 @@ struct Sequence {
   int64_t b = 0;
   std::vector<int64_t> queries, keys;  // the same but for rule full with Sq != Skv
   std::vector<bool> answers;           // [queries]: false of a copy of the anchor
+  // The kernel's own: a batch of single queries is not causal to it (it sees every key anyway).
+  bool causal = false;
+  Tile tile;
+  bool packed = false;  // called with cu_seqlens: every rule but full
+
+  // How many keys query n (an index into queries) sees: the first ones.
+  int64_t Visible(int64_t n) const;
+  // How many tiles of keys the kernel goes through for query n: the first ones, in its order.
+  int64_t Tiles(int64_t n) const;
+  // How many of those, from the first that it goes through, it masks as causal ones.
+  int64_t MaskedTiles() const;
 };
 
 // Every query of the problem is in exactly one sequence that answers for it. Sequences by batch,
 // then by document id. Throws InputError naming the field that a schedule cannot have: a window;
 // dtype F32; a head dimension without tiles; Sq != Skv with corner top-left and causal, or with
-// rules document and anchor.
+// rules document and anchor; documents of the queries that are not the keys'.
 std::vector<Sequence> SequencesOf(const AttentionProblem& problem, const Schedule& schedule);
 
 }  // namespace bitanchor::replay

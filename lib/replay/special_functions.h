@@ -4,19 +4,17 @@
 // dumped from the very GPU says which.
 //
 // Subnormal operands count as zeros of their sign, subnormal results become zeros. Exact in every
-// set: 2^(+-0) = 1, 2^-inf = +0, 2^inf = inf, 1/+-inf = +-0, 1/+-0 = +-inf. NaN gives NaN.
+// set: 2^(+-0) = 1, 2^-inf = +0, 2^inf = inf, 1/+-inf = +-0, 1/+-0 = +-inf. NaN gives NaN; so does
+// log2 of a negative number; log2 of +-0 is -inf.
 #ifndef BITANCHOR_LIB_REPLAY_SPECIAL_FUNCTIONS_H_
 #define BITANCHOR_LIB_REPLAY_SPECIAL_FUNCTIONS_H_
 
 #include <cstdint>
 #include <span>
 
-namespace bitanchor::replay {
+#include "lib/replay/admissible.h"
 
-// All f32 numbers from low to high, ends included. A NaN: both ends are.
-struct Admissible {
-  float low = 0, high = 0;
-};
+namespace bitanchor::replay {
 
 // What a GPU answers to the f32 numbers whose bits are first, first + 1, ...
 struct FunctionTable {
@@ -33,7 +31,14 @@ struct SpecialFunctions {
 
   Admissible Exp2(float x) const;
   Admissible Reciprocal(float x) const;
+  // With log2_error 0 correctly rounded: two neighbours where f64 cannot tell which (one in 2^22).
   Admissible Log2(float x) const;
+
+  // Of every number of a set. Where a table knows so many of them that they are not gone through
+  // (more than 4096), everything from +0 to infinity. Reciprocal: of sets of numbers above 0.
+  Admissible Exp2(const Admissible& x) const;
+  Admissible Reciprocal(const Admissible& x) const;
+  Admissible Log2(const Admissible& x) const;
 };
 
 // One possible GPU: every function correctly rounded (log2 too).
