@@ -289,5 +289,11 @@ int64_t MatMul(const matrix_unit::MatMul& product, const EngineOptions& options,
                    });
 }
 
+void F64MatMul(const matrix_unit::F64MatMul& product, const EngineOptions& options, std::byte* d) {
+  ParallelFor(options, product.G * product.M, [&](int64_t row, int /*worker*/) {
+    PredictF64Row(product, row / product.M, row % product.M, d);
+  });
+}
+
 }  // namespace bitanchor::simd
 #endif  // HWY_ONCE

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lib/matrix_unit/f64_chain.h"
 #include "lib/matrix_unit/matmul.h"
 #include "simd/options.h"
 
@@ -18,6 +19,9 @@ bool OnLanes(const matrix_unit::Model& model, const matrix_unit::Result& result)
 // number of threads: d and undetermined are written, and how many are undetermined comes back.
 int64_t MatMul(const matrix_unit::MatMul& product, const EngineOptions& options, std::byte* d,
                std::byte* undetermined);
+
+// matrix_unit::PredictF64Row of every row, on all threads.
+void F64MatMul(const matrix_unit::F64MatMul& product, const EngineOptions& options, std::byte* d);
 
 }  // namespace bitanchor::simd
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/file/write_file.h"
+#include "lib/matrix_unit/f64_chain.h"
 #include "lib/matrix_unit/model.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
@@ -53,6 +54,7 @@ void PrintInfo() {
     for (const matrix_unit::Model& model : matrix_unit::Models()) {
       if (model.unit == unit) inputs += (inputs.empty() ? "" : ", ") + std::string(model.input);
     }
+    if (matrix_unit::TakesF64(unit)) inputs += ", f64";
     fmt::print("  {:20} {}\n", unit, inputs);
   }
 }

@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/file/printable.h"
 #include "lib/file/safetensors.h"
 #include "lib/matrix_unit/dot_add.h"
+#include "lib/matrix_unit/f64_chain.h"
 #include "lib/tensor/error.h"
 #include "simd/matrix_unit.h"
 #include "tools/commands.h"
@@ -23,6 +26,7 @@ using matrix_unit::Model;
 
 struct MatMulOptions {
   std::string in, out, unit, input, result = "f32";
+  bool result_given = false;
   int64_t split_k = 1;
   CommonOptions common;
 };
@@ -72,6 +76,7 @@ const Model& ModelFor(const MatMulOptions& options, DType dtype) {
     if (one.unit != options.unit) continue;
     known.push_back(fmt::format("{} ({})", DTypeName(one.dtype), one.input));
   }
+  if (matrix_unit::TakesF64(options.unit)) known.push_back("F64 (f64)");
   if (known.empty()) {
     throw InputError("--unit", Quoted(options.unit),
                      fmt::format("one of {}", fmt::join(matrix_unit::Units(), ", ")));
@@ -82,7 +87,14 @@ const Model& ModelFor(const MatMulOptions& options, DType dtype) {
   throw InputError("--input", Quoted(options.input) + " of " + got, want);
 }
 
-MatMul Read(const MatMulOptions& options, const SafetensorsFile& file, Notes& notes) {
+// The three tensors of the file, their shapes and dtypes fitting each other.
+struct Operands {
+  int64_t G, M, K, N;
+  DType dtype;  // of a and b
+  const std::byte *a, *b, *c;
+};
+
+Operands Read(const SafetensorsFile& file, Notes& notes) {
   for (const TensorEntry& entry : file.entries()) {
     if (entry.name != "a" && entry.name != "b" && entry.name != "c") {
       throw InputError(Printable(entry.name), "a tensor", "none but a, b and c");
@@ -97,20 +109,45 @@ MatMul Read(const MatMulOptions& options, const SafetensorsFile& file, Notes& no
   WantDType(*b, a->dtype, ", as a");
   if (c != nullptr) {
     WantShape(*c, {G, M, N}, "as a and b say");
-    WantDType(*c, DType::kF32, "");
+    if (a->dtype == DType::kF64) {
+      WantDType(*c, DType::kF64, ", as a");
+    } else {
+      WantDType(*c, DType::kF32, "");
+    }
   } else {
     notes.push_back("c: absent, +0");
   }
+  return {G, M, K, N, a->dtype, a->data, b->data, c == nullptr ? nullptr : c->data};
+}
+
+// The number of bytes of d, if memory can be that large.
+size_t ResultBytes(const Operands& operands, DType dtype) {
+  int64_t bytes = static_cast<int64_t>(DTypeBytes(dtype));
+  for (const int64_t size : {operands.G, operands.M, operands.N}) {
+    if (__builtin_mul_overflow(bytes, size, &bytes)) {
+      throw InputError("d", "more than 2^63 bytes", "a result that fits into memory");
+    }
+  }
+  return static_cast<size_t>(bytes);
+}
+
+void RequireSlices(int64_t slices, int64_t groups, int64_t K, int products) {
+  if (slices >= 1 && slices <= groups) return;
+  throw InputError("--split-k", fmt::format("{}", slices),
+                   fmt::format("1..{}: K = {} is so many groups of {}", groups, K, products));
+}
+
+MatMul ProductOf(const MatMulOptions& options, const Operands& operands, Notes& notes) {
   MatMul product;
-  product.model = &ModelFor(options, CodesFor(options.unit, a->dtype, notes));
+  product.model = &ModelFor(options, CodesFor(options.unit, operands.dtype, notes));
   product.result = &product.model->f32;
-  product.G = G;
-  product.M = M;
-  product.K = K;
-  product.N = N;
-  product.a = a->data;
-  product.b = b->data;
-  product.c = c == nullptr ? nullptr : c->data;
+  product.G = operands.G;
+  product.M = operands.M;
+  product.K = operands.K;
+  product.N = operands.N;
+  product.a = operands.a;
+  product.b = operands.b;
+  product.c = operands.c;
   return product;
 }
 
@@ -123,59 +160,68 @@ void ChooseResult(const MatMulOptions& options, MatMul& product) {
     }
     product.result = &*model.f16;
   }
-  const int64_t groups = matrix_unit::Groups(model, product.K);
-  if (options.split_k < 1 || options.split_k > groups) {
-    throw InputError(
-        "--split-k", fmt::format("{}", options.split_k),
-        fmt::format("1..{}: K = {} is so many groups of {}", groups, product.K, model.products));
-  }
+  RequireSlices(options.split_k, matrix_unit::Groups(model, product.K), product.K, model.products);
   product.slices = options.split_k;
 }
 
-// d and where it is undetermined, both [G, M, N].
-struct Answer {
-  std::vector<std::byte> d, undetermined;
-  int64_t count = 0;  // of undetermined ones
-};
+void WriteAnswer(const MatMulOptions& options, const std::vector<OutTensor>& tensors,
+                 std::string_view input) {
+  WriteSafetensors(options.out, tensors,
+                   {{"unit", options.unit},
+                    {"input", std::string(input)},
+                    {"split_k", fmt::format("{}", options.split_k)}});
+}
 
-Answer Compute(const MatMul& product, size_t width_bytes, const simd::EngineOptions& options) {
-  int64_t elements = 0, bytes = 0;
-  if (__builtin_mul_overflow(product.M, product.N, &elements) ||
-      __builtin_mul_overflow(elements, product.G, &elements) ||
-      __builtin_mul_overflow(elements, static_cast<int64_t>(width_bytes), &bytes)) {
-    throw InputError("d", "more than 2^63 bytes", "a result that fits into memory");
+void SayWhat(const MatMulOptions& options, const Notes& notes, const OutTensor& d,
+             std::string_view input, int products) {
+  for (const std::string& note : notes) fmt::print("{}\n", note);
+  fmt::print("{}: d {} {} as {} gives it of {}, {} at once\n", options.out, DTypeName(d.dtype),
+             ShapeText(d.shape), options.unit, input,
+             products == 1 ? "1 product" : fmt::format("{} products", products));
+}
+
+// Of F64: an FMA chain, all of which is determined.
+int RunF64(const MatMulOptions& options, const Operands& operands, const Notes& notes,
+           const simd::EngineOptions& engine) {
+  if (!matrix_unit::TakesF64(options.unit)) ModelFor(options, DType::kF64);  // says what is wrong
+  if (!options.input.empty() && options.input != "f64") {
+    throw InputError("--input", Quoted(options.input) + " of F64", "f64");
   }
-  Answer answer{std::vector<std::byte>(static_cast<size_t>(bytes)),
-                std::vector<std::byte>(static_cast<size_t>(elements))};
-  answer.count = simd::MatMul(product, options, answer.d.data(), answer.undetermined.data());
-  return answer;
+  if (options.result_given) {
+    throw InputError("--out", options.result, "no --out with F64, whose results are F64");
+  }
+  RequireSlices(options.split_k, operands.K, operands.K, 1);
+  std::vector<std::byte> d(ResultBytes(operands, DType::kF64));
+  simd::F64MatMul({operands.G, operands.M, operands.K, operands.N, operands.a, operands.b,
+                   operands.c, options.split_k},
+                  engine, d.data());
+  const OutTensor out = {"d", DType::kF64, {operands.G, operands.M, operands.N}, d};
+  WriteAnswer(options, {out}, "f64");
+  if (!options.common.quiet) SayWhat(options, notes, out, "f64", 1);
+  return kPassed;
 }
 
 int RunMatMul(const MatMulOptions& options) {
   const simd::EngineOptions engine = options.common.Engine("matmul");
   const SafetensorsFile file = SafetensorsFile::Open(options.in);
   Notes notes;
-  MatMul product = Read(options, file, notes);
+  const Operands operands = Read(file, notes);
+  if (operands.dtype == DType::kF64) return RunF64(options, operands, notes, engine);
+  MatMul product = ProductOf(options, operands, notes);
   ChooseResult(options, product);
   const Model& model = *product.model;
   const DType dtype = options.result == "f16" ? DType::kF16 : DType::kF32;
-  const Answer answer = Compute(product, DTypeBytes(dtype), engine);
+  std::vector<std::byte> d(ResultBytes(operands, dtype));
+  std::vector<std::byte> undetermined(d.size() / DTypeBytes(dtype));
+  const int64_t count = simd::MatMul(product, engine, d.data(), undetermined.data());
   const std::vector<int64_t> shape = {product.G, product.M, product.N};
-  std::vector<OutTensor> tensors = {{"d", dtype, shape, answer.d}};
-  if (answer.count > 0) {
-    tensors.push_back({"undetermined", DType::kBool, shape, answer.undetermined});
-  }
-  WriteSafetensors(options.out, tensors,
-                   {{"unit", std::string(model.unit)},
-                    {"input", std::string(model.input)},
-                    {"split_k", fmt::format("{}", product.slices)}});
+  std::vector<OutTensor> tensors = {{"d", dtype, shape, d}};
+  if (count > 0) tensors.push_back({"undetermined", DType::kBool, shape, undetermined});
+  WriteAnswer(options, tensors, model.input);
   if (options.common.quiet) return kPassed;
-  for (const std::string& note : notes) fmt::print("{}\n", note);
-  fmt::print("{}: d {} {} as {} gives it of {}, {} products at once\n", options.out,
-             DTypeName(dtype), ShapeText(shape), model.unit, model.input, model.products);
-  fmt::print(
-      "{} of {} elements undetermined{}\n", answer.count, answer.undetermined.size(),
-      answer.count == 0 ? "" : ": public models differ there; tensor undetermined says where");
+  SayWhat(options, notes, tensors[0], model.input, model.products);
+  fmt::print("{} of {} elements undetermined{}\n", count, undetermined.size(),
+             count == 0 ? "" : ": public models differ there; tensor undetermined says where");
   return kPassed;
 }
 
@@ -189,8 +235,9 @@ void AddMatMul(CLI::App& app, Action& run) {
       "  bitanchor matmul in.safetensors -o out.safetensors --unit hopper\n\n"
       "K longer than what the unit sums at once is chained in ascending order, starting from c.");
   command
-      ->add_option("file", options->in,
-                   "a [G,M,K] and b [G,K,N] of one dtype, optionally c [G,M,N] F32")
+      ->add_option(
+          "file", options->in,
+          "a [G,M,K] and b [G,K,N] of one dtype, optionally c [G,M,N] F32 (F64 where a is)")
       ->required();
   command->add_option("-o,--output", options->out, "Written: d [G,M,N]")->required();
   std::string units;
@@ -202,16 +249,22 @@ void AddMatMul(CLI::App& app, Action& run) {
                       "What a and b are taken as, where the unit has more than one instruction for "
                       "their dtype: bf16_1k of cdna2, f32 of cdna3 (default: the first that "
                       "`bitanchor info` lists)");
-  command->add_option("--out", options->result, "The unit's accumulator and result")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
+  CLI::Option* const out =
+      command
+          ->add_option("--out", options->result,
+                       "The unit's accumulator and result (of F64 inputs: F64, without this)")
+          ->check(CLI::IsMember({"f32", "f16"}))
+          ->capture_default_str();
   command
       ->add_option("--split-k", options->split_k,
                    "Cut K into so many runs of whole groups, the first starting from c, the others "
                    "from +0; their results are added in ascending order in f32, to nearest-even")
       ->capture_default_str();
   options->common.AddTo(*command);
-  command->callback([options, &run] { run = [options] { return RunMatMul(*options); }; });
+  command->callback([options, out, &run] {
+    options->result_given = out->count() > 0;
+    run = [options] { return RunMatMul(*options); };
+  });
 }
 
 }  // namespace bitanchor::tools

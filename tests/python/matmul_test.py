@@ -236,6 +236,38 @@ class Test:
             wanted = np.where(np.isnan(want), nan, (want + np.float32(0)).view(np.uint32))
             self.expect(np.array_equal(got.view(np.uint32), wanted), f"{unit} {input_name}: a code is another number")
 
+    def f64(self) -> None:
+        """An FMA after another, subnormals and cancellation among them; overflow, infinities and NaN as IEEE has them."""
+        rng = np.random.default_rng(64)
+        a, b, c = (rng.standard_normal(s) * np.exp2(rng.integers(-9, 9, s)) for s in ((2, 3, 13), (2, 13, 4), (2, 3, 4)))
+        a[0, 0] *= 2.0**-530
+        b[0] *= 2.0**-540
+        c[0, 0] = 2.0**-1074
+        a[1, 0, 1], b[1, 1] = a[1, 0, 0], -b[1, 0]
+        near = lambda x: rounded(x, 53, -1022, "even")  # noqa: E731
+        for unit in ("ampere", "ada", "hopper", "blackwell", "cdna2", "cdna3"):
+            for slices, threads in ((1, 1), (5, 3)):
+                out, says = self.run({"a": a, "b": b, "c": c}, "--unit", unit, "--split-k", str(slices), "--threads", str(threads))
+                got = out.get("d", np.zeros(0))
+                self.expect(got.shape == c.shape and got.dtype == np.float64 and "F64" in says, f"{unit} f64: {says!r}")
+                if got.shape != c.shape:
+                    return
+                run = -(-13 // slices)
+                for g, i, j in np.ndindex(*c.shape):
+                    total = None
+                    for first in range(0, 13, run):
+                        d = Fraction(0) if first else Fraction(c[g, i, j])
+                        for k in range(first, min(first + run, 13)):
+                            d = near(d + Fraction(a[g, i, k]) * Fraction(b[g, k, j]))
+                        total = d if total is None else near(total + d)
+                    self.elements += 1
+                    self.expect(Fraction(got[g, i, j]) == total, f"{unit} f64 [{g},{i},{j}], slices {slices}: {got[g, i, j]!r}")
+        big, inf = np.finfo(np.float64).max, np.inf
+        a = np.array([[[big, -big], [inf, 1], [inf, -inf], [0, 0], [-0.0, -0.0]]])
+        out, _ = self.run({"a": a, "b": np.array([[[2.0], [2.0]]])}, "--unit", "hopper")
+        want = np.array([inf, inf, np.nan, 0, 0])
+        self.expect(bool(out) and out["d"].reshape(5).view(np.uint64).tolist() == want.view(np.uint64).tolist(), f"f64: {out}")
+
     def undetermined(self) -> None:
         tiny = np.full((1, 2, 16), 2.0**-76, np.float32)
         tiny[0, 1, 0] = 1
@@ -281,6 +313,11 @@ class Test:
             ("no such unit", good, ["--unit", "fermi\n\x1b[31m"], "--unit"),
             ("no f16 result", good, ["--unit", "cdna3", "--out", "f16"], "--out"),
             ("bf16 results", good, ["--out", "bf16"], "--out"),
+            ("no f64 of volta", {"a": a.astype(np.float64), "b": b.astype(np.float64)}, ["--unit", "volta"], "a: got F64"),
+            ("f64's c", {"a": a.astype(np.float64), "b": b.astype(np.float64), "c": zeros(f32, 2, 3, 4)}, [], "c: got F32, want F64"),
+            ("f64's result", {"a": a.astype(np.float64), "b": b.astype(np.float64)}, ["--out", "f32"], "--out"),
+            ("f64's slices", {"a": a.astype(np.float64), "b": b.astype(np.float64)}, ["--split-k", "9"], "--split-k"),
+            ("f64's input", {"a": a.astype(np.float64), "b": b.astype(np.float64)}, ["--input", "tf32"], "--input"),
             ("no slices", good, ["--split-k", "0"], "--split-k"),
             ("too many slices", good, ["--split-k", "2"], "--split-k"),
             ("half a slice", good, ["--split-k", "1.5"], "--split-k"),
@@ -320,6 +357,7 @@ def main() -> int:
         test = Test(program, Path(folder))
         test.every_unit()
         test.every_code()
+        test.f64()
         test.undetermined()
         test.info()
         test.hostile()
