@@ -11,6 +11,7 @@
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
 #include "tools/compute.h"
+#include "tools/contract_option.h"
 #include "tools/diagnose.h"
 #include "tools/judge.h"
 #include "tools/judge_rules.h"
@@ -156,7 +157,8 @@ void AddCheck(CLI::App& app, Action& run) {
       ->required();
   command->add_option(
       "--contract", options->contract,
-      "Judge by this contract (default: flash-<dtype of q>), or one in a FILE.json");
+      "Judge by this contract (default: flash-<dtype of q>), by one on a certain matrix unit "
+      "(tensor-core-bf16/hopper), or by one in a FILE.json");
   command->add_option("--recipe", options->recipe, "Judge by replay: demand this recipe's bits");
   command->add_option("--rule", options->rules,
                       "Judge by acceptance rules that others use, torch,ggml for example; "

@@ -6,6 +6,7 @@
 #include "lib/recipe/mistake.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
+#include "tools/contract_option.h"
 #include "tools/diagnose.h"
 #include "tools/judge.h"
 #include "tools/report_options.h"
@@ -70,7 +71,8 @@ void AddExplain(CLI::App& app, Action& run) {
       ->required();
   command->add_option(
       "--contract", options->contract,
-      "Judge by this contract (default: flash-<dtype of q>), or one in a FILE.json");
+      "Judge by this contract (default: flash-<dtype of q>), by one on a certain matrix unit "
+      "(tensor-core-bf16/hopper), or by one in a FILE.json");
   command
       ->add_option("--sample-rows", options->sample.rows,
                    "Look only at so many rows of o and lse: for long contexts, where all take long")

@@ -44,11 +44,12 @@ void PrintInfo() {
   fmt::print("\ncontracts (--contract):\n");
   for (const Contract& contract : Contracts())
     fmt::print("  {:20} {}\n", contract.name, contract.says);
+  fmt::print("  {:20} one of those that have a matrix unit, on this unit alone\n", "CONTRACT/UNIT");
   fmt::print("\nacceptance rules that others use, to compare with (--rule):\n");
   for (const Rule& rule : Rules())
     fmt::print("  {:20} {}\n  {:20} NaN {}\n  {:20} {}\n", rule.name, rule.says, "", rule.nan, "",
                rule.source);
-  fmt::print("\nmatrix units (matmul --unit), and what they take:\n");
+  fmt::print("\nmatrix units (matmul --unit, --contract CONTRACT/UNIT), and what they take:\n");
   for (const std::string_view unit : matrix_unit::Units()) {
     std::string inputs;
     for (const matrix_unit::Model& model : matrix_unit::Models()) {

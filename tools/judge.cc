@@ -8,8 +8,6 @@
 #include <limits>
 
 #include "lib/exact/attention_interval.h"
-#include "lib/file/contract_file.h"
-#include "lib/file/printable.h"
 #include "lib/problem/indistinct.h"
 #include "lib/tensor/error.h"
 #include "lib/verdict/place.h"
@@ -114,27 +112,7 @@ void ReplayLse(const Capture& capture, const std::vector<float>& lse, Verdict& v
   verdict.outputs.push_back({"lse", census});
 }
 
-Contract NamedContract(const std::string& name) {
-  if (name.ends_with(".json") || name.find('/') != name.npos) return ReadContract(name);
-  const Contract* const contract = FindContract(name);
-  if (contract != nullptr) return *contract;
-  std::string names;
-  for (const Contract& c : Contracts()) names += c.name + ", ";
-  throw InputError("--contract", Quoted(name), "one of " + names + "or a FILE.json");
-}
-
 }  // namespace
-
-Contract ContractOption(const std::string& name, DType dtype) {
-  if (name.empty()) return DefaultContract(dtype);
-  Contract contract = NamedContract(name);
-  if (contract.dtype != dtype) {
-    throw InputError("--contract",
-                     fmt::format("{}, which is for {}", contract.name, DTypeName(contract.dtype)),
-                     fmt::format("a contract for {}, q's dtype", DTypeName(dtype)));
-  }
-  return contract;
-}
 
 void RequireAnswer(const Capture& capture, const std::string& path) {
   if (capture.HasAnswer()) return;

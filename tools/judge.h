@@ -11,11 +11,6 @@
 
 namespace bitanchor::tools {
 
-// The contract that --contract names, a file where it looks like one; the default of q's dtype
-// where it is empty. Throws InputError for a name that none has, and for a contract of another
-// dtype.
-Contract ContractOption(const std::string& name, DType dtype);
-
 // Throws InputError where the capture of this path holds nothing to judge.
 void RequireAnswer(const Capture& capture, const std::string& path);
 

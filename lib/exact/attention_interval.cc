@@ -100,7 +100,7 @@ class RowOutputs {
                           2 * n * (contract_.weight_absolute + 2 * terms_.weight_absolute)) *
                              largest +
                          terms_.unit * (1 + n * weight_least_) * std::max(largest, v_least_) +
-                         2 * terms_.product_absolute;
+                         std::min(largest, contract_.unit.flush) + 2 * terms_.product_absolute;
     if (!(slack < kMayOverflow)) return kUndeterminedInterval;
     double low = column.min - slack, high = column.max + slack;
     if (row_.useful) {
@@ -206,6 +206,7 @@ class RowOutputs {
       if (terms_.unit > 0) {
         sum += terms_.unit * ((most + least) * Factor(size, v_least_) - most * size);
       }
+      if (size < contract_.unit.flush) sum += most * size;
     }
     const double bound = sum / (row_.low * (1 - terms_.depth));
     return bound + terms_.finish * (std::fabs(o) + bound) + contract_.flush;

@@ -57,8 +57,8 @@ GradientIntervals::Dot GradientIntervals::GradientOfWeight(int64_t b, int64_t h,
   for (int64_t d = 0; d < p.shape.D; ++d) {
     const double g = problem_.dout.At(b, i, h, d), v = p.v.At(b, j, key_head, d);
     dot.value += g * v;
-    dot.size +=
-        Factor(Magnitude(g, product_error_), least_) * Factor(Magnitude(v, product_error_), least_);
+    dot.size += Factor(Magnitude(contract_, g, product_error_), least_) *
+                Factor(Magnitude(contract_, v, product_error_), least_);
   }
   return dot;
 }
@@ -95,7 +95,7 @@ GradientIntervals::Row GradientIntervals::Summarise(const ScoreRow& row, int64_t
     const double g = problem_.dout.At(b, i, h, d);
     o[d] /= row.l;
     out.delta += g * o[d];
-    size += Magnitude(g, product_error_) * std::fabs(o[d]);
+    size += Magnitude(contract_, g, product_error_) * std::fabs(o[d]);
     gradient += std::fabs(g);
   }
 
@@ -136,7 +136,8 @@ double GradientIntervals::DeltaError(const ScoreRow& row, const std::vector<Dot>
   const RowTerms& terms = row.terms;
   // |delta' - delta| before o is rounded; and sum_d |dO_d||o'_d - o_d|, for which each key's errors
   // have to be taken as independent from dimension to dimension.
-  const double deep = terms.sum;
+  // A v that the unit takes for 0 is product_error_ of its size in dP.
+  const double deep = contract_.unit.flush > 0 ? std::max(terms.sum, product_error_) : terms.sum;
   const double absolute = row.WeightAbsolute(), rounded = row.RoundedAbsolute(contract_);
   const double least = terms.unit * weight_least_ * row.rounded_unit;
   double error = 0, apart = 0, products = 0, weighted = 0;
@@ -233,7 +234,7 @@ void GradientIntervals::QueryRow(int64_t b, int64_t h, int64_t i, Interval* dq, 
     sum.StartPair(h, j);
     for (int64_t d = 0; d < D; ++d) {
       const double k = p.k.At(b, j, key_head, d);
-      const double off = DeviationAt(attention.k_deviation, b, j, key_head, d) + Lost(k);
+      const double off = DeviationAt(attention.k_deviation, b, j, key_head, d) + Lost(contract_, k);
       sum.Add(d, pair.ds * k, pair.ds_error * std::fabs(k) + pair.ds_most * off,
               (pair.ds_most + ds_least) * Factor(std::fabs(k) + off, least_));
       mean[d] += pair.p * k;
@@ -274,10 +275,10 @@ void GradientIntervals::KeyRow(int64_t b, int64_t key_head, int64_t j, Interval*
       dv_sum.StartPair(h, i);
       for (int64_t d = 0; d < D; ++d) {
         const double q = p.q.At(b, i, h, d), g = problem_.dout.At(b, i, h, d);
-        const double off = DeviationAt(attention.q_deviation, b, i, h, d) + Lost(q);
+        const double off = DeviationAt(attention.q_deviation, b, i, h, d) + Lost(contract_, q);
         dk_sum.Add(d, pair.ds * q, ds_error * std::fabs(q) + ds_most * off,
                    (ds_most + ds_least) * Factor(std::fabs(q) + off, least_));
-        dv_sum.Add(d, pair.p * g, p_error * std::fabs(g) + p_most * Lost(g),
+        dv_sum.Add(d, pair.p * g, p_error * std::fabs(g) + p_most * Lost(contract_, g),
                    (pair.p + p_error + weight_least_) * Factor(std::fabs(g), least_));
       }
     }

@@ -66,8 +66,8 @@ Score ScoreOf(const IntervalProblem& p, const Contract& contract, int64_t b, int
   double s = 0, size = 0, moved = 0;
   for (int64_t d = 0; d < D; ++d) {
     const double q = problem.q.At(b, i, h, d), k = problem.k.At(b, j, key_head, d);
-    const double q_off = DeviationAt(p.q_deviation, b, i, h, d) + Lost(q);
-    const double k_off = DeviationAt(p.k_deviation, b, j, key_head, d) + Lost(k);
+    const double q_off = DeviationAt(p.q_deviation, b, i, h, d) + Lost(contract, q);
+    const double k_off = DeviationAt(p.k_deviation, b, j, key_head, d) + Lost(contract, k);
     const double k_most = std::fabs(k) + k_off;
     s += q * k;
     size += Factor(std::fabs(q) + q_off, least) * Factor(k_most, least);

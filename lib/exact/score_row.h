@@ -18,13 +18,15 @@ constexpr double kMostLogError = 32;
 constexpr double kMayOverflow = 0x1p126;  // f32 intermediates beyond this may have become Inf
 constexpr double kMayOverflowF16 = 65504;
 
-// What a kernel may lose of x by flushing it to zero.
-inline double Lost(double x) { return std::fabs(x) < 0x1p-126 ? std::fabs(x) : 0.0; }
+// What a kernel, or its matrix unit, may lose of a factor x by flushing it to zero.
+inline double Lost(const Contract& contract, double x) {
+  return std::fabs(x) < std::max(0x1p-126, contract.unit.flush) ? std::fabs(x) : 0.0;
+}
 
 // |x| as it enters the error of a product that is `relative` to its size: larger by what flushing
 // may lose of x.
-inline double Magnitude(double x, double relative) {
-  const double lost = Lost(x);
+inline double Magnitude(const Contract& contract, double x, double relative) {
+  const double lost = Lost(contract, x);
   return lost == 0 ? std::fabs(x) : std::fabs(x) + lost / relative;
 }
 

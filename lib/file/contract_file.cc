@@ -56,7 +56,7 @@ constexpr CountField kCounts[] = {
 std::vector<std::string_view> Keys() {
   std::vector<std::string_view> keys = {"name", "base", "says", "source", "dtype"};
   for (const NumberField& field : kNumbers) keys.push_back(field.key);
-  keys.insert(keys.end(), {"normalise_first", "unit_products", "unit_fraction_bits"});
+  keys.insert(keys.end(), {"normalise_first", "unit_products", "unit_fraction_bits", "unit"});
   for (const CountField& field : kCounts) keys.push_back(field.key);
   return keys;
 }
@@ -66,7 +66,7 @@ class Reader {
   Reader(const nlohmann::json& object, const std::string& document)
       : fields_(CheckedObject(object, document), "", Keys()) {}
 
-  Contract Read() {
+  Contract Read(const UnitByName& unit_of) {
     contract_.name = Name();
     if (const auto base = fields_.String("base")) {
       const Contract* const found = FindContract(*base);
@@ -87,10 +87,9 @@ class Reader {
     for (const CountField& field : kCounts) {
       contract_.*field.member = Count(field.key, contract_.*field.member, field.least, 1 << 30);
     }
-    contract_.unit.products = Count("unit_products", contract_.unit.products, 0, 1024);
-    contract_.unit.fraction_bits = Count("unit_fraction_bits", contract_.unit.fraction_bits, 0, 64);
     contract_.normalise_first =
         OrBase("normalise_first", fields_.Bool("normalise_first"), contract_.normalise_first);
+    ReadUnit(unit_of);
     CheckTogether();
     return contract_;
   }
@@ -125,6 +124,26 @@ class Reader {
     contract_.dtype = *dtype;
   }
 
+  void ReadUnit(const UnitByName& unit_of) {
+    const auto unit = fields_.String("unit");
+    if (!unit) {
+      MatrixUnit& own = contract_.unit;
+      own.products = Count("unit_products", own.products, 0, 1024);
+      own.fraction_bits = Count("unit_fraction_bits", own.fraction_bits, 0, 64);
+      if (own.products > 0 && own.fraction_bits == 0) {
+        throw InputError("unit_fraction_bits", "0", "at least 1 where unit_products is not 0");
+      }
+      return;
+    }
+    for (const char* const number : {"unit_products", "unit_fraction_bits"}) {
+      if (fields_.Integer(number)) throw InputError(number, "a number", "none beside unit");
+    }
+    if (!unit_of) throw InputError("unit", Quoted(*unit), "numbers instead: no units known here");
+    const std::string name = contract_.name;
+    contract_ = unit_of(contract_, *unit);
+    contract_.name = name;
+  }
+
   template <typename T>
   T OrBase(std::string_view key, std::optional<T> got, T base) const {
     if (!got && !has_base_) {
@@ -148,9 +167,6 @@ class Reader {
   }
 
   void CheckTogether() const {
-    if (contract_.unit.products > 0 && contract_.unit.fraction_bits == 0) {
-      throw InputError("unit_fraction_bits", "0", "at least 1 where unit_products is not 0");
-    }
     if (contract_.gradient_query_tile_most < contract_.gradient_query_tile_least) {
       throw InputError("gradient_query_tile_most",
                        std::to_string(contract_.gradient_query_tile_most),
@@ -173,16 +189,17 @@ class Reader {
 
 }  // namespace
 
-Contract ParseContract(std::string_view text, const std::string& document) {
+Contract ParseContract(std::string_view text, const std::string& document,
+                       const UnitByName& unit_of) {
   const nlohmann::json object = ParseStrictJson(text, document);
-  return Reader(object, document).Read();
+  return Reader(object, document).Read(unit_of);
 }
 
-Contract ReadContract(const std::string& path) {
+Contract ReadContract(const std::string& path, const UnitByName& unit_of) {
   const MappedFile file = MappedFile::Open(path);
   const auto bytes = file.bytes();
   return ParseContract({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                       PrintablePath(path));
+                       PrintablePath(path), unit_of);
 }
 
 }  // namespace bitanchor

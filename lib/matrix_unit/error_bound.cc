@@ -153,4 +153,58 @@ double ErrorBound(const Model& model, const Result& result, Operands a, Operands
   return kMargin * largest;
 }
 
+// In units of the sum of magnitudes, which neither E's term nor a partial sum exceeds.
+ErrorTerms ErrorTermsOf(const Model& model) {
+  const Result& result = model.f32;
+  const double ulp = std::ldexp(1.0, -result.format.StoredBits());
+  const double cut = std::ldexp(1.0, -model.fraction_bits);
+  ErrorTerms terms{.products = model.products,
+                   .fraction_bits = model.fraction_bits,
+                   .rounding = result.rounding == Rounding::kNearestEven ? ulp / 2 : ulp,
+                   .absolute = 0x1p-149};
+  switch (model.arithmetic) {
+    case Arithmetic::kTruncatedSum:
+    case Arithmetic::kExactSum:
+    case Arithmetic::kFMA:
+      break;
+    case Arithmetic::kTruncatedHalves:
+      // Each half toward zero, the first one's result being cut in the second; then c, to nearest.
+      terms.rounding = 2 * ulp + 0x1p-24;
+      break;
+    case Arithmetic::kFlushedPairs:
+      // A product's own rounding and those of its pair and of both pairs meet it once.
+      terms.product = (model.products == 4 ? 3 : 2) * 0x1p-24;
+      terms.flush = std::ldexp(1.0, model.operand.min_exponent);
+      terms.absolute = 0x1p-126;
+      break;
+    case Arithmetic::kTruncatedThenC:  // `cut` is the floor of c here
+      terms.rounding += std::ldexp(1.0, -model.sum_fraction_bits);
+      break;
+    case Arithmetic::kTruncatedParities:
+      terms.rounding += std::ldexp(1.0, -model.sum_fraction_bits) + 2 * cut;
+      break;
+  }
+  return terms;
+}
+
+ErrorTerms ErrorTermsOf(std::string_view unit, DType dtype) {
+  ErrorTerms worst{.products = 0};
+  for (const Model& model : Models()) {
+    if (model.unit != unit || model.dtype != dtype) continue;
+    const ErrorTerms terms = ErrorTermsOf(model);
+    if (worst.products == 0) worst = terms;
+    worst.products = std::min(worst.products, terms.products);
+    if (worst.fraction_bits == 0 || terms.fraction_bits == 0) {
+      worst.fraction_bits = std::max(worst.fraction_bits, terms.fraction_bits);
+    } else {
+      worst.fraction_bits = std::min(worst.fraction_bits, terms.fraction_bits);
+    }
+    worst.rounding = std::max(worst.rounding, terms.rounding);
+    worst.product = std::max(worst.product, terms.product);
+    worst.flush = std::max(worst.flush, terms.flush);
+    worst.absolute = std::max(worst.absolute, terms.absolute);
+  }
+  return worst;
+}
+
 }  // namespace bitanchor::matrix_unit

@@ -146,8 +146,19 @@ int64_t Contract::GradientQueryTile(int64_t queries) const {
 
 double Contract::UnitError(double n, double groups) const {
   if (unit.products == 0) return 0;
-  const double cut = std::ldexp(1.0, -static_cast<int>(unit.fraction_bits));
-  return n * cut + groups * (cut + kUlp);
+  const double cut =
+      unit.fraction_bits == 0 ? 0 : std::ldexp(1.0, -static_cast<int>(unit.fraction_bits));
+  return n * cut + groups * (cut + unit.rounding) + unit.product;
+}
+
+Contract Contract::On(const MatrixUnit& other, double absolute, std::string_view unit_name) const {
+  Contract c = *this;
+  c.unit = other;
+  c.flush = std::max(c.flush, absolute);
+  c.weight_absolute = std::max(c.weight_absolute, other.flush);
+  c.name += "/" + std::string(unit_name);
+  c.says += ", of unit " + std::string(unit_name) + " alone";
+  return c;
 }
 
 namespace {

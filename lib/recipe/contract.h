@@ -14,10 +14,13 @@ namespace bitanchor {
 
 // A unit that adds groups of L products of 16-bit numbers to an f32 accumulator: it truncates every
 // term, the accumulator among them, toward zero to a multiple of 2^(E - F), E the largest exponent
-// of the terms, and their sum to f32.
+// of the terms, and their sum to f32. Others have other terms: lib/matrix_unit/error_bound.h.
 struct MatrixUnit {
   int64_t products = 0;       // L; 0: products are summed by f32 operations alone
-  int64_t fraction_bits = 0;  // F
+  int64_t fraction_bits = 0;  // F; 0: no term is truncated
+  double rounding = 0x1p-23;  // of a group's sum, relative
+  double product = 0;         // of every product, relative, in whichever group
+  double flush = 0;           // factors below this are zeros
 };
 
 // Every error is relative, and a bound, unless something else is said. lib/file/contract_file.h
@@ -69,8 +72,12 @@ struct Contract {
   double Depth(double keys) const { return depth_base + keys / depth_keys; }
   double RowSumDepth(double keys) const { return depth_base + keys / row_sum_keys; }
   // Error of the unit's groups over n products, relative to the sum of their magnitudes: (k + 1)
-  // 2^-F and an ulp for each group with k products. First order. 0: no unit.
+  // 2^-F and a rounding for each group with k products, and what every product loses by itself.
+  // First order. 0: no unit.
   double UnitError(double n, double groups) const;
+  // A copy for kernels on another unit, which may flush numbers up to `absolute`; its name is
+  // "<name>/<unit_name>".
+  Contract On(const MatrixUnit& other, double absolute, std::string_view unit_name) const;
   // In units of roundoff `u` of the output's type, for rows of up to so many visible keys: what
   // sums may lose by rounding always the same way (half of each last place in the mean, of a unit
   // that truncates too; scores, that unit's over 256 dimensions where three quarters cancel), and

@@ -66,7 +66,7 @@ double SumError(const Contract& contract, int64_t addends) {
 }
 
 double LeastFactor(const Contract& contract, DType dtype) {
-  return contract.unit.products > 0 && dtype == DType::kF16 ? 0x1p-14 : 0;
+  return contract.unit.fraction_bits > 0 && dtype == DType::kF16 ? 0x1p-14 : 0;
 }
 
 OutputRounding RoundingOf(DType dtype) {

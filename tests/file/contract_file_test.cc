@@ -147,6 +147,33 @@ TEST(ContractFile, Refusals) {
   }
 }
 
+TEST(ContractFile, AUnitByName) {
+  const auto unit_of = [](const Contract& contract, const std::string& name) {
+    if (name != "good") throw InputError("unit", name, "good");
+    return contract.On({4, 12, 0x1p-20, 0x1p-21, 0x1p-14}, 0x1p-126, name);
+  };
+  const auto with = [&](const std::string& rest) {
+    return ParseContract(R"({"name": "mine", "base": "tensor-core-f16")" + rest + "}", "doc",
+                         unit_of);
+  };
+  const Contract c = with(R"(, "unit": "good", "weight_absolute": 0, "flush": 0)");
+  EXPECT_EQ(c.name, "mine");
+  EXPECT_EQ(c.unit.products, 4);
+  EXPECT_EQ(c.unit.fraction_bits, 12);
+  EXPECT_EQ(c.unit.rounding, 0x1p-20);
+  EXPECT_EQ(c.unit.product, 0x1p-21);
+  EXPECT_EQ(c.unit.flush, 0x1p-14);
+  EXPECT_EQ(c.weight_absolute, 0x1p-14);  // a weight that the unit takes for zero
+  EXPECT_EQ(c.flush, 0x1p-126);
+  EXPECT_EQ(Refusal([&] { with(R"(, "unit": "bad")"); }), "unit: got bad, want good");
+  EXPECT_EQ(Refusal([&] { with(R"(, "unit": "good", "unit_products": 4)"); }),
+            "unit_products: got a number, want none beside unit");
+  EXPECT_EQ(Refusal([&] { with(R"(, "unit": 4)"); }).find("unit: got 4"), 0u);
+  EXPECT_EQ(RefusalOfContract(R"({"name": "a", "base": "tensor-core-f16", "unit": "good"})")
+                .find("unit: got \"good\""),
+            0u);
+}
+
 TEST(ContractFile, ReadsAFile) {
   const TempDir folder;
   Spill(folder / "c.json", R"({"name": "mine", "base": "flash-f32", "exp_error": 0.001})");
