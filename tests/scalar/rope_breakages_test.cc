@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <random>
 #include <vector>
 
@@ -52,6 +55,20 @@ TEST(RopeBreakages, Transformers29285PositionsOfBF16Collapse) {
     EXPECT_EQ(AngleOf(config, kBF16, position, 0), 8192);
     EXPECT_EQ(AngleOf(ConfigOf("hf-llama", 10000, 128), kBF16, position, 0),
               static_cast<float>(position));
+  }
+}
+
+// The same through the whole rotation: one token at these positions is rotated alike.
+TEST(RopeBreakages, Transformers29285TokensAreRotatedAlike) {
+  std::vector<std::byte> bytes;
+  TensorView in;
+  std::mt19937_64 random(1);
+  testing::Fill(bytes, in, kBF16, {1, 4, 1, 64}, testing::Values::kNormal, random);
+  for (size_t n = 64 * 2; n < bytes.size(); ++n) bytes[n] = bytes[n % (64 * 2)];
+  for (const char* name : {"hf-llama-legacy", "hf-llama"}) {
+    const std::vector<float> out = Rotated(ConfigOf(name, 10000, 64), in, {8188, 8189, 8190, 8191});
+    const bool same = std::equal(out.begin(), out.begin() + 64, out.begin() + 3 * 64);
+    EXPECT_EQ(same, Recipe(name).operands == StageFormat::kModel) << name;
   }
 }
 
@@ -196,6 +213,40 @@ TEST(RopeBreakages, PositionsBeyondF32Integers) {
     EXPECT_EQ(AngleOf(config, F, k - 1, 0), k - 1);
     EXPECT_EQ(AngleOf(config, F, INT32_MAX, 0), 2147483648.0f);
   }
+}
+
+// Position, frequency and angle as TF32 matrix products have them (transformers issue 48428: 2049
+// becomes 2048).
+TEST(RopeBreakages, TF32PositionsAreExactOnlyTo2048) {
+  const RopeRecipe& recipe = *FindRopeRecipe("hf-llama-tf32");
+  for (int64_t p = 0; p <= 2048; ++p) {
+    EXPECT_EQ(Angle(recipe, DType::kBF16, p, 1.0f, 0), static_cast<float>(p));
+  }
+  EXPECT_EQ(Angle(recipe, DType::kBF16, 2049, 1.0f, 0), 2048);
+  EXPECT_EQ(Angle(recipe, DType::kBF16, 2051, 1.0f, 0), 2052);
+  const RopeConfig config = testing::MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 64);
+  for (const float frequency : AngleOperands(config, recipe, DType::kBF16)) {
+    EXPECT_EQ(std::bit_cast<uint32_t>(frequency) & 0x1FFF, 0u);
+  }
+}
+
+// ggml's rule, in C as ggml has it: theta *= theta_scale from one pair to the next.
+TEST(RopeBreakages, GgmlIteratesItsAngles) {
+  const RopeRecipe& recipe = *FindRopeRecipe("ggml-cpu");
+  const RopeConfig config =
+      testing::MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 128);
+  const std::vector<float> operands = AngleOperands(config, recipe, DType::kF32);
+  const float theta_scale = static_cast<float>(std::pow(10000.0, static_cast<double>(-2.0f / 128)));
+  int64_t differ = 0;
+  for (const int64_t position : {1, 4095, 131071, (1 << 24) + 1}) {
+    float theta = static_cast<float>(position);
+    for (int64_t i = 0; i < 64; ++i, theta *= theta_scale) {
+      EXPECT_EQ(Angle(recipe, DType::kF32, position, operands[i], i), theta);
+      differ +=
+          theta != static_cast<float>(position) * std::pow(theta_scale, static_cast<float>(i));
+    }
+  }
+  EXPECT_GT(differ, 100);  // roundings pile up: it is not a product with a power
 }
 
 }  // namespace

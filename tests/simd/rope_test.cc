@@ -455,57 +455,6 @@ TEST(Rope, BackwardIsTheRotationBack) {
   }
 }
 
-// Hugging Face issue 29285: with the angle in bf16, positions 8188..8191 all become 8192.
-TEST(Rope, LegacyCollapsesPositionsThatTheCurrentRecipeKeepsApart) {
-  const Shape4 shape = {1, 4, 1, 64};
-  Input input = MakeInput(DType::kBF16, shape, Values::kNormal, 1);
-  for (size_t n = 64 * 2; n < input.bytes.size(); ++n)
-    input.bytes[n] = input.bytes[n % (64 * 2)];  // one token, repeated
-  input.positions = {8188, 8189, 8190, 8191};
-  for (const char* name : {"hf-llama-legacy", "hf-llama"}) {
-    const RopeRecipe& recipe = *FindRopeRecipe(name);
-    const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, RopePairing::kHalf, 64);
-    std::vector<std::byte> out(input.bytes.size());
-    scalar::ApplyRope(config, recipe, input.view, input.positions,
-                      DenseView<std::byte>(DType::kBF16, out.data(), shape));
-    const bool same = std::equal(out.begin(), out.begin() + 128, out.begin() + 3 * 128);
-    EXPECT_EQ(same, recipe.operands == StageFormat::kModel) << name;
-  }
-}
-
-// Position, frequency and angle as TF32 matrix products have them (transformers issue 48428: 2049
-// becomes 2048).
-TEST(Rope, TF32PositionsAreExactOnlyTo2048) {
-  const RopeRecipe& recipe = *FindRopeRecipe("hf-llama-tf32");
-  for (int64_t p = 0; p <= 2048; ++p) {
-    EXPECT_EQ(Angle(recipe, DType::kBF16, p, 1.0f, 0), static_cast<float>(p));
-  }
-  EXPECT_EQ(Angle(recipe, DType::kBF16, 2049, 1.0f, 0), 2048);
-  EXPECT_EQ(Angle(recipe, DType::kBF16, 2051, 1.0f, 0), 2052);
-  const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 64);
-  for (const float frequency : AngleOperands(config, recipe, DType::kBF16)) {
-    EXPECT_EQ(std::bit_cast<uint32_t>(frequency) & 0x1FFF, 0u);
-  }
-}
-
-// ggml's rule, in C as ggml has it: theta *= theta_scale from one pair to the next.
-TEST(Rope, GgmlIteratesItsAngles) {
-  const RopeRecipe& recipe = *FindRopeRecipe("ggml-cpu");
-  const RopeConfig config = MakeRopeConfig(recipe, RopeType::kDefault, recipe.pairing, 128);
-  const std::vector<float> operands = AngleOperands(config, recipe, DType::kF32);
-  const float theta_scale = static_cast<float>(std::pow(10000.0, static_cast<double>(-2.0f / 128)));
-  int64_t differ = 0;
-  for (const int64_t position : {1, 4095, 131071, (1 << 24) + 1}) {
-    float theta = static_cast<float>(position);
-    for (int64_t i = 0; i < 64; ++i, theta *= theta_scale) {
-      EXPECT_EQ(Angle(recipe, DType::kF32, position, operands[i], i), theta);
-      differ +=
-          theta != static_cast<float>(position) * std::pow(theta_scale, static_cast<float>(i));
-    }
-  }
-  EXPECT_GT(differ, 100);  // roundings pile up: it is not a product with a power
-}
-
 // A libm an ulp or two off stays inside; the other pairing and a bf16 angle do not.
 TEST(Rope, TheSetHoldsOtherLibmsAndRefusesFaults) {
   const RopeRecipe& recipe = *FindRopeRecipe("meta-llama");
