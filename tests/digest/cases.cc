@@ -30,6 +30,7 @@ std::vector<Case> AllCases() {
   AddNumberCases(cases);
   AddRopeCases(cases);
   AddAttentionCases(cases);
+  AddMatrixUnitCases(cases);
   return cases;
 }
 

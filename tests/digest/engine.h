@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/matrix_unit/matmul.h"
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/rope_recipe.h"
@@ -23,6 +24,7 @@ enum class Operation {
   kExp,
   kSinCos,
   kRoundToBF16,
+  kMatMul,
   kDefinition
 };
 
@@ -43,6 +45,9 @@ class Engine {
   virtual void Exp(std::span<const float> x, std::span<float> y) = 0;
   virtual void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos) = 0;
   virtual void RoundToBF16(std::span<const float> in, std::span<uint16_t> out) = 0;
+  // d and undetermined: as matrix_unit::PredictBlock writes them.
+  virtual void MatMul(const matrix_unit::MatMul& product, std::byte* d,
+                      std::byte* undetermined) = 0;
 };
 
 std::unique_ptr<Engine> ScalarEngine();  // the definition

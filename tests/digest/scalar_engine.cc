@@ -43,6 +43,13 @@ class Scalar : public Engine {
   void RoundToBF16(std::span<const float> in, std::span<uint16_t> out) override {
     for (size_t i = 0; i < in.size(); ++i) out[i] = ToBF16(in[i]).bits;
   }
+
+  void MatMul(const matrix_unit::MatMul& product, std::byte* d, std::byte* undetermined) override {
+    const FloatEnvironment environment;
+    for (int64_t g = 0; g < product.G; ++g) {
+      matrix_unit::PredictBlock(product, {g, 0, 0, product.M, product.N}, d, undetermined);
+    }
+  }
 };
 
 }  // namespace

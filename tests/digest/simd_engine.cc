@@ -1,16 +1,12 @@
 #include <stdexcept>
 
 #include "simd/attention.h"
+#include "simd/convert.h"
+#include "simd/elementary.h"
+#include "simd/matrix_unit.h"
 #include "simd/rope.h"
 #include "simd/targets.h"
 #include "tests/digest/engine.h"
-#if __has_include("simd/elementary.h")
-#define BITANCHOR_DIGEST_ARRAYS 1
-#include "simd/convert.h"
-#include "simd/elementary.h"
-#else
-#define BITANCHOR_DIGEST_ARRAYS 0
-#endif
 
 namespace bitanchor::digest {
 namespace {
@@ -19,21 +15,7 @@ class Simd : public Engine {
  public:
   explicit Simd(const simd::EngineOptions& options) : options_(options) {}
 
-  bool Runs(Operation operation) const override {
-    switch (operation) {
-      case Operation::kAttention:
-      case Operation::kAttentionBackward:
-      case Operation::kRope:
-        return true;
-      case Operation::kExp:
-      case Operation::kSinCos:
-      case Operation::kRoundToBF16:
-        return BITANCHOR_DIGEST_ARRAYS;
-      case Operation::kDefinition:
-        return false;
-    }
-    return false;
-  }
+  bool Runs(Operation operation) const override { return operation != Operation::kDefinition; }
 
   void AttentionForward(const AttentionProblem& problem, const AttentionRecipe& recipe,
                         const MutableTensorView& o, float* lse) override {
@@ -52,7 +34,6 @@ class Simd : public Engine {
     simd::ApplyRope(config, recipe, in, positions, options_, out, direction);
   }
 
-#if BITANCHOR_DIGEST_ARRAYS
   void Exp(std::span<const float> x, std::span<float> y) override { simd::Exp(x, y, options_); }
   void SinCos(std::span<const float> angle, std::span<float> sin, std::span<float> cos) override {
     simd::SinCos(angle, sin, cos, options_);
@@ -60,12 +41,9 @@ class Simd : public Engine {
   void RoundToBF16(std::span<const float> in, std::span<uint16_t> out) override {
     simd::RoundToBF16(in, out, options_);
   }
-#else
-  void Exp(std::span<const float>, std::span<float>) override { Absent(); }
-  void SinCos(std::span<const float>, std::span<float>, std::span<float>) override { Absent(); }
-  void RoundToBF16(std::span<const float>, std::span<uint16_t>) override { Absent(); }
-  [[noreturn]] static void Absent() { throw std::logic_error("asked for what Runs() denied"); }
-#endif
+  void MatMul(const matrix_unit::MatMul& product, std::byte* d, std::byte* undetermined) override {
+    simd::MatMul(product, options_, d, undetermined);
+  }
 
  private:
   simd::EngineOptions options_;
