@@ -35,6 +35,7 @@ void AddGolden(CLI::App& app, Action& run);
 void AddInfo(CLI::App& app, Action& run);
 void AddMask(CLI::App& app, Action& run);
 void AddMatMul(CLI::App& app, Action& run);
+void AddPack(CLI::App& app, Action& run);
 void AddDrift(CLI::App& app, Action& run);
 
 }  // namespace bitanchor::tools

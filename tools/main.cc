@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   bitanchor::tools::AddGolden(app, action);
   bitanchor::tools::AddInfo(app, action);
   bitanchor::tools::AddMask(app, action);
+  bitanchor::tools::AddPack(app, action);
   bitanchor::tools::AddMatMul(app, action);
   bitanchor::tools::AddDrift(app, action);
   try {

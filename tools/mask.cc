@@ -6,6 +6,7 @@
 #include "lib/file/capture.h"
 #include "lib/file/flex_attention.h"
 #include "lib/file/mask_figure.h"
+#include "lib/file/packed_file.h"
 #include "lib/file/printable.h"
 #include "lib/file/write_file.h"
 #include "lib/problem/mask_summary.h"
@@ -30,7 +31,9 @@ struct MaskCommand {
 
 Mask ReadMask(const MaskCommand& options) {
   if (options.file.empty()) return options.mask.Make();
-  const Capture capture = ReadCapture(options.file);
+  SafetensorsFile file = SafetensorsFile::Open(options.file);
+  if (IsPacked(file)) return ReadPackedMask(file);
+  const Capture capture = ReadCapture(std::move(file));
   if (!options.quiet && options.json != "-" && options.py != "-") {
     for (const std::string& taken : capture.defaults) {
       const bool of_mask = taken.starts_with("mask") || taken.starts_with("q_document_ids");
@@ -172,8 +175,8 @@ void AddMask(CLI::App& app, Action& run) {
       "  bitanchor mask --documents 256,512,256 --mask anchor --svg mask.svg\n"
       "  bitanchor mask capture.safetensors --block-mask block_mask.safetensors --py mask.py\n");
   options->mask.AddTo(*command);
-  CLI::Option* const file =
-      command->add_option("file", options->file, "A capture or problem whose mask it is");
+  CLI::Option* const file = command->add_option(
+      "file", options->file, "A capture or problem, or what `pack` wrote, whose mask it is");
   for (CLI::Option* other : command->get_options()) {
     if (other != file && other != command->get_help_ptr()) file->excludes(other);
   }

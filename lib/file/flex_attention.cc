@@ -51,26 +51,6 @@ void CheckSizes(const Mask& mask, int64_t block_q, int64_t block_k) {
   }
 }
 
-std::vector<OutTensor> Tensors(const FlexBlockMask& blocks) {
-  std::vector<OutTensor> tensors;
-  const auto add = [&](const std::string& name, const FlexBlockList& list, int64_t rows,
-                       int64_t columns) {
-    tensors.push_back({name + "_num_blocks",
-                       DType::kI32,
-                       {blocks.B, 1, rows},
-                       std::as_bytes(std::span(list.num_blocks))});
-    tensors.push_back({name + "_indices",
-                       DType::kI32,
-                       {blocks.B, 1, rows, columns},
-                       std::as_bytes(std::span(list.indices))});
-  };
-  add("kv", blocks.kv, blocks.query_blocks, blocks.key_blocks);
-  add("full_kv", blocks.full_kv, blocks.query_blocks, blocks.key_blocks);
-  add("q", blocks.q, blocks.key_blocks, blocks.query_blocks);
-  add("full_q", blocks.full_q, blocks.key_blocks, blocks.query_blocks);
-  return tensors;
-}
-
 }  // namespace
 
 FlexBlockMask MakeFlexBlockMask(const Mask& mask, int64_t block_q, int64_t block_k) {
@@ -94,11 +74,34 @@ FlexBlockMask MakeFlexBlockMask(const Mask& mask, int64_t block_q, int64_t block
   return blocks;
 }
 
+std::vector<OutTensor> BlockMaskTensors(const FlexBlockMask& blocks) {
+  std::vector<OutTensor> tensors;
+  const auto add = [&](const std::string& name, const FlexBlockList& list, int64_t rows,
+                       int64_t columns) {
+    tensors.push_back({name + "_num_blocks",
+                       DType::kI32,
+                       {blocks.B, 1, rows},
+                       std::as_bytes(std::span(list.num_blocks))});
+    tensors.push_back({name + "_indices",
+                       DType::kI32,
+                       {blocks.B, 1, rows, columns},
+                       std::as_bytes(std::span(list.indices))});
+  };
+  add("kv", blocks.kv, blocks.query_blocks, blocks.key_blocks);
+  add("full_kv", blocks.full_kv, blocks.query_blocks, blocks.key_blocks);
+  add("q", blocks.q, blocks.key_blocks, blocks.query_blocks);
+  add("full_q", blocks.full_q, blocks.key_blocks, blocks.query_blocks);
+  return tensors;
+}
+
+StringMap BlockMaskMetadata(const FlexBlockMask& blocks, const Mask& mask) {
+  return {{"BLOCK_SIZE", fmt::format("[{}, {}]", blocks.block_q, blocks.block_k)},
+          {"seq_lengths", fmt::format("[{}, {}]", blocks.Sq, blocks.Skv)},
+          {"mask", InWords(mask)}};
+}
+
 void WriteFlexBlockMask(const std::string& path, const FlexBlockMask& blocks, const Mask& mask) {
-  WriteSafetensors(path, Tensors(blocks),
-                   {{"BLOCK_SIZE", fmt::format("[{}, {}]", blocks.block_q, blocks.block_k)},
-                    {"seq_lengths", fmt::format("[{}, {}]", blocks.Sq, blocks.Skv)},
-                    {"mask", InWords(mask)}});
+  WriteSafetensors(path, BlockMaskTensors(blocks), BlockMaskMetadata(blocks, mask));
 }
 
 }  // namespace bitanchor

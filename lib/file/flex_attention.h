@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/file/safetensors.h"
 #include "lib/problem/mask.h"
 
 namespace bitanchor {
@@ -31,6 +32,10 @@ struct FlexBlockMask {
 // in PyTorch 2.13. Takes 16 bytes a block of every batch. Throws InputError where there are more
 // than 2^26 of them or a length is above 2^31 - 1.
 FlexBlockMask MakeFlexBlockMask(const Mask& mask, int64_t block_q, int64_t block_k);
+
+// Its parts: the tensors, which borrow the memory of `blocks`, and the metadata.
+std::vector<OutTensor> BlockMaskTensors(const FlexBlockMask& blocks);
+StringMap BlockMaskMetadata(const FlexBlockMask& blocks, const Mask& mask);
 
 // As a safetensors file: I32 tensors by the names that BlockMask has for them (kv_num_blocks,
 // kv_indices, full_kv_num_blocks, ..., full_q_indices); metadata "BLOCK_SIZE" and "seq_lengths",

@@ -24,14 +24,22 @@ std::span<const int64_t> OfBatch(const std::vector<int64_t>& ids, int64_t b, int
   return std::span(ids).subspan(b * S, S);
 }
 
+// A classifier of all batches would look at the ids of the others, for each of them anew.
+Mask OneBatch(const Mask& mask, int64_t b) {
+  const auto q_ids = QueryIds(mask, b), k_ids = KeyIds(mask, b);
+  return {
+      mask.spec, 1, mask.Sq, mask.Skv, {q_ids.begin(), q_ids.end()}, {k_ids.begin(), k_ids.end()}};
+}
+
 }  // namespace
 
 BlockMap MapBlocks(const Mask& mask, int64_t b, int64_t block_q, int64_t block_k) {
-  const BlockClassifier classifier(mask, block_q, block_k);
+  const Mask one = OneBatch(mask, b);
+  const BlockClassifier classifier(one, block_q, block_k);
   BlockMap map{classifier.QueryBlocks(), classifier.KeyBlocks(), {}};
   map.kinds.reserve(map.query_blocks * map.key_blocks);
   for (int64_t q = 0; q < map.query_blocks; ++q) {
-    const std::vector<BlockKind> row = classifier.ClassifyRow(b, q);
+    const std::vector<BlockKind> row = classifier.ClassifyRow(0, q);
     map.kinds.insert(map.kinds.end(), row.begin(), row.end());
   }
   return map;
