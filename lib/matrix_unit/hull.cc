@@ -117,13 +117,13 @@ struct Group {
   }
 };
 
-bool IsNeighbour(const Format& format, const Unpacked& low, const Unpacked& high) {
+// Whether nothing lies between two different numbers.
+bool AreNeighbours(const Format& format, const Unpacked& low, const Unpacked& high) {
   const double below = ToF64(low), above = ToF64(high);
   if (!(below <= above)) return false;
-  if (high.kind == NumberKind::kInfinity) {
-    return std::isinf(below) ||
-           below >= std::ldexp(2.0, format.max_exponent) - UlpOf(format, below);
-  }
+  const double end = std::ldexp(2.0, format.max_exponent);
+  if (std::isinf(above)) return below >= end - UlpOf(format, end);
+  if (std::isinf(below)) return above <= UlpOf(format, end) - end;
   return above - below <= std::min(UlpOf(format, below), UlpOf(format, above));
 }
 
@@ -170,7 +170,7 @@ Hull DotAddHull(const Model& model, const Result& result, Operands a_low, Operan
                       a_low[k].significand == a_high[k].significand &&
                       a_low[k].exponent == a_high[k].exponent;
     if (same) continue;
-    if (count == kMostOpen || !IsNeighbour(model.operand, a_low[k], a_high[k])) {
+    if (count == kMostOpen || !AreNeighbours(model.operand, a_low[k], a_high[k])) {
       return WithinErrorBound(model, result, a_low, a_high, b, c);
     }
     open[count++] = k;
