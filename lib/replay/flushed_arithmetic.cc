@@ -11,14 +11,17 @@ bool MayBeZeroTimesInfinity(const Admissible& x, const Admissible& y) {
   return (HasZero(x) && HasInfinity(y)) || (HasInfinity(x) && HasZero(y));
 }
 
-// The hull of the operation at all ends. Operands are neither NaN nor anything.
+// The hull of the operation at all ends, NaN or anything where `may_be_nan`. Operands are neither
+// NaN nor anything.
 template <typename Operation>
-Admissible AtEnds(const Admissible& x, const Admissible& y, const Operation& operation) {
+Admissible AtEnds(const Admissible& x, const Admissible& y, bool may_be_nan,
+                  const Operation& operation) {
   Admissible hull = operation(x.low, y.low);
-  if (!y.IsPinned()) hull = Union(hull, operation(x.low, y.high));
-  if (x.IsPinned()) return hull;
+  if (x.IsPinned() && y.IsPinned()) return hull;
+  if (may_be_nan) return Admissible::Anything();
+  hull = Union(hull, operation(x.low, y.high));
   hull = Union(hull, operation(x.high, y.low));
-  return y.IsPinned() ? hull : Union(hull, operation(x.high, y.high));
+  return Union(hull, operation(x.high, y.high));
 }
 
 }  // namespace
@@ -35,7 +38,7 @@ Admissible Add(const Admissible& x, const Admissible& y) {
   if (x.IsNaN()) return x;
   if (y.IsNaN()) return y;
   if (x.IsAnything() || y.IsAnything()) return Admissible::Anything();
-  return AtEnds(Flush(x), Flush(y), [](float a, float b) { return Flush(a + b); });
+  return AtEnds(Flush(x), Flush(y), false, [](float a, float b) { return Flush(a + b); });
 }
 
 Admissible Subtract(const Admissible& x, const Admissible& y) { return Add(x, Negative(y)); }
@@ -45,9 +48,7 @@ Admissible Multiply(const Admissible& x, const Admissible& y) {
   if (y.IsNaN()) return y;
   if (x.IsAnything() || y.IsAnything()) return Admissible::Anything();
   const Admissible a = Flush(x), b = Flush(y);
-  const Admissible hull = AtEnds(a, b, [](float s, float t) { return Flush(s * t); });
-  if (MayBeZeroTimesInfinity(a, b) && !hull.IsNaN()) return Admissible::Anything();
-  return hull;
+  return AtEnds(a, b, MayBeZeroTimesInfinity(a, b), [](float s, float t) { return Flush(s * t); });
 }
 
 Admissible Fma(const Admissible& x, const Admissible& y, const Admissible& z) {
@@ -57,11 +58,10 @@ Admissible Fma(const Admissible& x, const Admissible& y, const Admissible& z) {
   if (x.IsAnything() || y.IsAnything() || z.IsAnything()) return Admissible::Anything();
   const Admissible a = Flush(x), b = Flush(y), c = Flush(z);
   const auto plus = [&](float third) {
-    return AtEnds(a, b, [&](float s, float t) { return Flush(std::fma(s, t, third)); });
+    return AtEnds(a, b, MayBeZeroTimesInfinity(a, b),
+                  [&](float s, float t) { return Flush(std::fma(s, t, third)); });
   };
-  const Admissible hull = c.IsPinned() ? plus(c.low) : Union(plus(c.low), plus(c.high));
-  if (MayBeZeroTimesInfinity(a, b) && !hull.IsNaN()) return Admissible::Anything();
-  return hull;
+  return c.IsPinned() ? plus(c.low) : Union(plus(c.low), plus(c.high));
 }
 
 Admissible Divide(const Admissible& x, const Admissible& y) {
@@ -69,8 +69,8 @@ Admissible Divide(const Admissible& x, const Admissible& y) {
   if (y.IsNaN()) return y;
   if (x.IsAnything() || y.IsAnything()) return Admissible::Anything();
   const Admissible a = Flush(x), b = Flush(y);
-  if (!b.IsPinned() && HasZero(b)) return Admissible::Anything();
-  return AtEnds(a, b, [](float s, float t) { return Flush(s / t); });
+  const bool may_be_nan = HasZero(b) || (HasInfinity(a) && HasInfinity(b));
+  return AtEnds(a, b, may_be_nan, [](float s, float t) { return Flush(s / t); });
 }
 
 Admissible Max(const Admissible& x, const Admissible& y) {
