@@ -89,9 +89,9 @@ HWY_INLINE void LargestExponents(D d, const int32_t* HWY_RESTRICT a, const T* HW
 
 // The sum of trunc(a[k] b[k] scale).
 template <int kCount>
-HWY_INLINE I32 SumOfProducts(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, F32 scale,
-                             I32 sum) {
+HWY_INLINE I32 SumOfProducts(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, F32 scale) {
   const F32Tag d;
+  I32 sum = hn::Zero(I32Tag());
 #pragma GCC unroll 8
   for (int k = 0; k < kCount; ++k) {
     const F32 product = hn::Mul(hn::Set(d, a[k]), hn::Load(d, b + k * kPanelColumns));
@@ -127,9 +127,18 @@ struct NarrowExponents {
   int None() const { return base + kNarrowZero + 1; }
 };
 
-template <int kProducts, class Exponents>
+// The products' half sums and c, cut alike, to an f32; `overflow` becomes negative where that
+// fails.
+HWY_INLINE F32 WithC(F32 c, I32 half0, I32 half1, F32 scale, F32 quantum, I32& overflow) {
+  const I32 sum0 = hn::Add(Truncate(hn::Mul(c, scale)), half0), sum = hn::Add(sum0, half1);
+  overflow = hn::Or(overflow, OverflowSign(sum0, half1, sum));
+  return hn::Mul(RoundTowardZero(sum), quantum);
+}
+
+// With kPair, c_high too: what differs from c in sign or exponent is left.
+template <int kProducts, bool kPair, class Exponents>
 int64_t GroupOf(const UnitGroup& group, const Exponents exponents, float* HWY_RESTRICT c,
-                LeftLanes* HWY_RESTRICT left) {
+                float* HWY_RESTRICT c_high, LeftLanes* HWY_RESTRICT left) {
   const F32Tag d;
   const I32Tag di;
   using T = hn::TFromD<typename Exponents::Tag>;
@@ -141,6 +150,7 @@ int64_t GroupOf(const UnitGroup& group, const Exponents exponents, float* HWY_RE
   const I32 fraction_bits = hn::Set(di, InField(group.fraction_bits));
   const I32 twice_bias = hn::Set(di, InField(2 * kExponentBias));
   const I32 infinite = hn::Set(di, InField(255)), none = hn::Set(di, InField(exponents.None()));
+  const I32 sign_and_exponent = hn::Set(di, InField(511));
   LeftLanes* const first = left;
   HWY_ALIGN T largest[kPanelColumns];
   for (int64_t i = 0; i < group.rows; ++i) {
@@ -149,48 +159,71 @@ int64_t GroupOf(const UnitGroup& group, const Exponents exponents, float* HWY_RE
                                 exponents.b, group.columns, largest);
     for (int64_t j = 0; j < group.columns; j += N) {
       float* const at = c + i * kPanelColumns + j;
-      const F32 from = hn::Load(d, at);
+      float* const at_high = kPair ? c_high + i * kPanelColumns + j : at;
+      const F32 from = hn::Load(d, at), from_high = hn::Load(d, at_high);
       // Exponents are where f32 has them, which is a power of two already.
       const I32 field = hn::And(hn::BitCast(di, from), infinite);
       const I32 of_products = exponents.InFields(hn::PromoteTo(di, hn::Load(narrow, largest + j)));
       const I32 E = hn::Max(of_products, field), quantum = hn::Sub(E, fraction_bits);
+      const F32 unit = hn::BitCast(d, quantum);
       const F32 scale = hn::BitCast(d, hn::Sub(twice_bias, quantum));
       const float* b = group.b + j;
-      const I32 sum0 = SumOfProducts<kHalf>(a, b, scale, Truncate(hn::Mul(from, scale)));
-      const I32 sum1 =
-          SumOfProducts<kHalf>(a + kHalf, b + kHalf * kPanelColumns, scale, hn::Zero(di));
-      const I32 sum = hn::Add(sum0, sum1);
-      F32 to = hn::Mul(RoundTowardZero(sum), hn::BitCast(d, quantum));
-      const I32 outside = hn::Or(hn::Sub(E, least), hn::Sub(most, E));
-      const auto unusual = hn::Lt(hn::Or(outside, OverflowSign(sum0, sum1, sum)), hn::Zero(di));
+      const I32 half0 = SumOfProducts<kHalf>(a, b, scale);
+      const I32 half1 = SumOfProducts<kHalf>(a + kHalf, b + kHalf * kPanelColumns, scale);
+      I32 outside = hn::Or(hn::Sub(E, least), hn::Sub(most, E));
+      F32 to = WithC(from, half0, half1, scale, unit, outside), to_high = to;
+      auto unusual = hn::Lt(outside, hn::Zero(di));
+      if constexpr (kPair) {
+        to_high = WithC(from_high, half0, half1, scale, unit, outside);
+        const I32 apart =
+            hn::And(hn::Xor(hn::BitCast(di, from), hn::BitCast(di, from_high)), sign_and_exponent);
+        unusual = hn::Or(hn::Lt(outside, hn::Zero(di)), hn::Ne(apart, hn::Zero(di)));
+      }
       if (HWY_UNLIKELY(!hn::AllFalse(di, unusual))) {
         // Zeros add nothing to a finite c, and make +0 of -0.
-        const auto only_c = hn::And(hn::Lt(of_products, none), hn::Lt(field, infinite));
-        to = hn::IfThenElse(hn::RebindMask(d, unusual), from, to);
-        to = hn::IfThenElse(hn::RebindMask(d, only_c), hn::Add(from, hn::Zero(d)), to);
+        const I32 field_high = hn::And(hn::BitCast(di, from_high), infinite);
+        const auto only_c = hn::And(hn::Lt(of_products, none),
+                                    hn::Lt(kPair ? hn::Max(field, field_high) : field, infinite));
+        const auto kept = hn::RebindMask(d, unusual), added = hn::RebindMask(d, only_c);
+        to = hn::IfThenElse(kept, from, to);
+        to = hn::IfThenElse(added, hn::Add(from, hn::Zero(d)), to);
+        to_high = hn::IfThenElse(kept, from_high, to_high);
+        to_high = hn::IfThenElse(added, hn::Add(from_high, hn::Zero(d)), to_high);
         uint8_t bits[8] = {};
         hn::StoreMaskBits(di, hn::AndNot(only_c, unusual), bits);
         const uint32_t lanes = bits[0] | static_cast<uint32_t>(bits[1]) << 8;
         if (lanes != 0) *left++ = {static_cast<int32_t>(i), static_cast<int32_t>(j), lanes};
       }
       hn::Store(to, d, at);
+      if (kPair) hn::Store(to_high, d, at_high);
     }
   }
   return left - first;
 }
 
-template <class Exponents>
-int64_t GroupBy(const UnitGroup& group, const Exponents& exponents, float* c, LeftLanes* left) {
-  if (group.products == 4) return GroupOf<4>(group, exponents, c, left);
-  if (group.products == 8) return GroupOf<8>(group, exponents, c, left);
-  return GroupOf<16>(group, exponents, c, left);
+template <int kProducts, class Exponents>
+int64_t GroupOf(const UnitGroup& group, const Exponents& exponents, float* c, float* c_high,
+                LeftLanes* left) {
+  if (c_high == nullptr) {
+    return GroupOf<kProducts, false>(group, exponents, c, nullptr, left);
+  }
+  return GroupOf<kProducts, true>(group, exponents, c, c_high, left);
 }
 
-int64_t Group(const UnitGroup& group, float* c, LeftLanes* left) {
+template <class Exponents>
+int64_t GroupBy(const UnitGroup& group, const Exponents& exponents, float* c, float* c_high,
+                LeftLanes* left) {
+  if (group.products == 4) return GroupOf<4>(group, exponents, c, c_high, left);
+  if (group.products == 8) return GroupOf<8>(group, exponents, c, c_high, left);
+  return GroupOf<16>(group, exponents, c, c_high, left);
+}
+
+int64_t Group(const UnitGroup& group, float* c, float* c_high, LeftLanes* left) {
   if (group.b_narrow == nullptr) {
-    return GroupBy(group, WideExponents{group.a_twice, group.b_exponents}, c, left);
+    return GroupBy(group, WideExponents{group.a_twice, group.b_exponents}, c, c_high, left);
   }
-  return GroupBy(group, NarrowExponents{group.a_narrow, group.b_narrow, group.base}, c, left);
+  return GroupBy(group, NarrowExponents{group.a_narrow, group.b_narrow, group.base}, c, c_high,
+                 left);
 }
 
 }  // namespace HWY_NAMESPACE

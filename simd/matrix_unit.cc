@@ -1,13 +1,6 @@
 #include "simd/matrix_unit.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "simd/matrix_unit.cc"
-#include "hwy/foreach_target.h"
-#include "simd/matrix_unit-inl.h"
-
-#if HWY_ONCE
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -15,65 +8,39 @@
 #include <vector>
 
 #include "lib/matrix_unit/dot_add.h"
-#include "simd/dispatch.h"
+#include "simd/matrix_unit_panel.h"
 #include "simd/parallel.h"
 #include "simd/scratch.h"
 
 namespace bitanchor::simd {
-
-HWY_EXPORT(UnpackA);
-HWY_EXPORT(UnpackB);
-HWY_EXPORT(Narrow);
-HWY_EXPORT(Group);
-
 namespace {
 
 using matrix_unit::Arithmetic;
 using matrix_unit::Block;
 using matrix_unit::Model;
-using matrix_unit::Reading;
 using matrix_unit::Result;
 
-UnitKernels KernelsOf(int64_t target) {
-  return {&BITANCHOR_DISPATCH(UnpackA, target), &BITANCHOR_DISPATCH(UnpackB, target),
-          &BITANCHOR_DISPATCH(Narrow, target), &BITANCHOR_DISPATCH(Group, target)};
-}
-
 // One worker's memory.
-struct PanelScratch {
-  AlignedBuffer<float> a, b, c, sum;
-  AlignedBuffer<int32_t> a_twice, a_narrow;
-  AlignedBuffer<int16_t> b_exponents;
-  AlignedBuffer<int8_t> b_narrow;
-  AlignedBuffer<LeftLanes> left;
+struct BlockScratch {
+  PanelScratch panel;
+  AlignedBuffer<float> c, sum;
   std::vector<bool> corner;
-  std::vector<std::byte> padded;  // a row of operands, zeros after its end
 };
 
 constexpr size_t kPanel = static_cast<size_t>(kPanelRows * kPanelColumns);
 
 // A block of at most kPanelRows x kPanelColumns results.
-class Panel {
+class BlockOnLanes {
  public:
-  Panel(const matrix_unit::MatMul& product, const Block& block, const UnitKernels& kernels,
-        PanelScratch& scratch)
-      : product_(product), model_(*product.model), block_(block), kernels_(kernels), s_(scratch) {
+  BlockOnLanes(const matrix_unit::MatMul& product, const Block& block, const UnitKernels& kernels,
+               BlockScratch& scratch)
+      : product_(product),
+        model_(*product.model),
+        block_(block),
+        s_(scratch),
+        panel_(model_, *product.result, kernels, scratch.panel) {
+    panel_.Resize(block.rows, block.columns);
     c_ = s_.c.Reserve(kPanel);
-    constexpr size_t kA = static_cast<size_t>(kPanelRows * kPanelProducts);
-    constexpr size_t kB = static_cast<size_t>(kPanelProducts * kPanelColumns);
-    group_ = {.products = model_.products,
-              .fraction_bits = model_.fraction_bits,
-              .least_exponent = LeastExponent() + kExponentBias,
-              .rows = block.rows,
-              .columns = (block.columns + kColumnStep - 1) / kColumnStep * kColumnStep,
-              .a = s_.a.Reserve(kA),
-              .a_twice = s_.a_twice.Reserve(kA),
-              .b = s_.b.Reserve(kB),
-              .b_exponents = s_.b_exponents.Reserve(kB),
-              .a_narrow = s_.a_narrow.Reserve(kA),
-              .b_narrow = s_.b_narrow.Reserve(kB),
-              .base = 0};
-    left_ = s_.left.Reserve(static_cast<size_t>(kMostLeft));
     s_.corner.assign(kPanel, false);
   }
 
@@ -100,15 +67,6 @@ class Panel {
     return (block_.g * product_.M + block_.m + i) * product_.N + block_.n;
   }
 
-  // Of E, for the loops: above every reading's floor, and 2^(E-F) is a normal number.
-  int LeastExponent() const {
-    int least = model_.fraction_bits - 126;
-    for (const Reading& reading : product_.result->readings) {
-      least = std::max(least, reading.least_exponent);
-    }
-    return least;
-  }
-
   // c, or +0 (nullptr). Columns past the end start from 1, which needs no definition.
   void StartFrom(const std::byte* c) {
     for (int64_t i = 0; i < block_.rows; ++i) {
@@ -123,61 +81,26 @@ class Panel {
     }
   }
 
-  // `count` operands from element `first` on, and zeros up to a multiple of a vector.
-  const std::byte* Padded(const std::byte* data, int64_t first, int64_t count) {
-    const size_t bytes = DTypeBytes(model_.dtype);
-    const std::byte* from = data + first * static_cast<int64_t>(bytes);
-    if (count % 16 == 0) return from;
-    s_.padded.assign(static_cast<size_t>(count + 16) * bytes, std::byte{0});
-    std::memcpy(s_.padded.data(), from, static_cast<size_t>(count) * bytes);
-    return s_.padded.data();
-  }
-  static int64_t UpToVector(int64_t count) { return (count + 15) / 16 * 16; }
-
-  // Products [k, k + count), count <= kPanelProducts, and zeros to the end of the last group.
-  void Unpack(int64_t k, int64_t count) {
-    for (int64_t i = 0; i < block_.rows; ++i) {
-      const int64_t first = (block_.g * product_.M + block_.m + i) * product_.K + k;
-      kernels_.unpack_a(model_.dtype, Padded(product_.a, first, count), UpToVector(count),
-                        s_.a.Reserve(0) + i * kPanelProducts,
-                        s_.a_twice.Reserve(0) + i * kPanelProducts);
-    }
-    for (int64_t n = 0; n < UpToVector(count); ++n) {
-      float* const values = s_.b.Reserve(0) + n * kPanelColumns;
-      int16_t* const exponents = s_.b_exponents.Reserve(0) + n * kPanelColumns;
-      if (n >= count || block_.columns < kPanelColumns) {
-        std::fill_n(values, kPanelColumns, 0.0f);
-        std::fill_n(exponents, kPanelColumns, static_cast<int16_t>(kZeroExponent));
-      }
-      if (n >= count) continue;
-      const int64_t first = (block_.g * product_.K + k + n) * product_.N + block_.n;
-      kernels_.unpack_b(model_.dtype, Padded(product_.b, first, block_.columns),
-                        UpToVector(block_.columns), values, exponents);
-    }
+  const std::byte* Element(const std::byte* data, int64_t index) const {
+    return data + index * static_cast<int64_t>(DTypeBytes(model_.dtype));
   }
 
   // The groups of products [begin, end) onto c.
   void Chain(int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; chunk += kPanelProducts) {
       const int64_t count = std::min(kPanelProducts, end - chunk);
-      Unpack(chunk, count);
-      const UnitChunk unpacked = {block_.rows, UpToVector(count), group_.least_exponent,
-                                  group_.a_twice, group_.b_exponents};
-      int base = 0;
-      const bool narrow =
-          kernels_.narrow(unpacked, s_.a_narrow.Reserve(0), s_.b_narrow.Reserve(0), base);
+      for (int64_t i = 0; i < block_.rows; ++i) {
+        const int64_t row = block_.g * product_.M + block_.m + i;
+        panel_.UnpackA(i, Element(product_.a, row * product_.K + chunk), count);
+      }
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t row = block_.g * product_.K + chunk + k;
+        panel_.UnpackB(k, Element(product_.b, row * product_.N + block_.n));
+      }
+      panel_.Begin(count);
       for (int64_t k = 0; k < count; k += model_.products) {
-        UnitGroup group = group_;
-        group.a += k;
-        group.a_twice += k;
-        group.b += k * kPanelColumns;
-        group.b_exponents += k * kPanelColumns;
-        group.a_narrow += k;
-        group.b_narrow = narrow ? group_.b_narrow + k * kPanelColumns : nullptr;
-        group.base = base;
-        const int64_t left = kernels_.group(group, c_, left_);
-        for (int64_t n = 0; n < left; ++n) {
-          Define(left_[n], chunk + k, std::min<int64_t>(model_.products, count - k));
+        for (const LeftLanes& left : panel_.Group(k, c_, nullptr)) {
+          Define(left, chunk + k, std::min<int64_t>(model_.products, count - k));
         }
       }
     }
@@ -227,11 +150,9 @@ class Panel {
   const matrix_unit::MatMul& product_;
   const Model& model_;
   const Block block_;
-  const UnitKernels& kernels_;
-  PanelScratch& s_;
-  UnitGroup group_;
+  BlockScratch& s_;
+  UnitPanel panel_;
   float* c_ = nullptr;  // [kPanelRows, kPanelColumns]
-  LeftLanes* left_ = nullptr;
 };
 
 // body(block, worker) for every block of at most so many rows and columns; the sum of what they
@@ -280,11 +201,12 @@ int64_t MatMul(const matrix_unit::MatMul& product, const EngineOptions& options,
       return PredictBlock(product, block, d, undetermined);
     });
   }
-  const UnitKernels kernels = KernelsOf(options.target);
-  std::vector<PanelScratch> scratch(static_cast<size_t>(Workers(options)));
+  const UnitKernels kernels = UnitKernelsOf(options.target);
+  std::vector<BlockScratch> scratch(static_cast<size_t>(Workers(options)));
   return ForBlocks(product, RowsOfPanel(product, options), kPanelColumns, options,
                    [&](const Block& block, int worker) {
-                     return Panel(product, block, kernels, scratch[static_cast<size_t>(worker)])
+                     return BlockOnLanes(product, block, kernels,
+                                         scratch[static_cast<size_t>(worker)])
                          .Run(d, undetermined);
                    });
 }
@@ -296,4 +218,3 @@ void F64MatMul(const matrix_unit::F64MatMul& product, const EngineOptions& optio
 }
 
 }  // namespace bitanchor::simd
-#endif  // HWY_ONCE

@@ -66,9 +66,14 @@ struct UnitKernels {
   // least_exponent.
   bool (*narrow)(const UnitChunk& chunk, int32_t* a, int8_t* b, int& base);
   // c [rows, kPanelColumns], aligned, f32, becomes d, but for what is left: that stays. Gives the
-  // number of entries in `left`, which has room for kMostLeft.
-  int64_t (*group)(const UnitGroup& group, float* c, LeftLanes* left);
+  // number of entries in `left`, which has room for kMostLeft. c_high, nullptr or the like, becomes
+  // the same products' sum from there; what is left is so in both, and is where they differ in sign
+  // or exponent, too: elsewhere a sum from any number between them lies between the two.
+  int64_t (*group)(const UnitGroup& group, float* c, float* c_high, LeftLanes* left);
 };
+
+// The loops that run on `target` (0: the best).
+UnitKernels UnitKernelsOf(int64_t target);
 
 }  // namespace bitanchor::simd
 
