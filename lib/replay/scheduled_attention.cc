@@ -174,7 +174,8 @@ class Row {
       return;
     }
     Operands low, high;
-    std::vector<Operands> v(o_.size(), Operands(p.size()));  // [D][Tk], +0 past the last key
+    // [D][Tk], past the last key +0 of the input format, as error bounds look at exponents.
+    std::vector<Operands> v(o_.size(), Operands(p.size(), OperandOf(model_, 0)));
     for (size_t j = 0; j < p.size(); ++j) {
       low.push_back(OperandOf(model_, p[j].low));
       high.push_back(OperandOf(model_, p[j].high));
