@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "lib/drift/strong_first_key.h"
@@ -189,9 +191,23 @@ OwnedTensor DrawTokens(drift::Draw draw, uint64_t seed, Gen1Tensor which, const 
   return tensor;
 }
 
+constexpr std::array kDraws = {drift::Draw::kNormal, drift::Draw::kStrongFirstKey,
+                               drift::Draw::kSinkAndOutliers};
+
+std::vector<std::string> DrawNames() {
+  std::vector<std::string> names;
+  for (const drift::Draw draw : kDraws) names.emplace_back(drift::Name(draw));
+  return names;
+}
+
+// Of one of DrawNames.
+drift::Draw DrawOf(const std::string& name) {
+  return *std::find_if(kDraws.begin(), kDraws.end(),
+                       [&](drift::Draw draw) { return drift::Name(draw) == name; });
+}
+
 DriftInput FromSeed(const DriftInputOptions& options) {
-  const drift::Draw draw =
-      options.generate == "normal" ? drift::Draw::kNormal : drift::Draw::kStrongFirstKey;
+  const drift::Draw draw = DrawOf(options.generate);
   if (options.problem.shape.empty()) throw InputError("--shape", "none", "B,S,Hq,Hkv,D");
   ProblemOptions problem = options.problem;
   problem.mask = options.mask.empty() ? "full" : options.mask;
@@ -225,7 +241,7 @@ void DriftInputOptions::AddTo(CLI::App& app) {
       "safetensors: q, k, and v for D_output, [B,S,H,D] or [L,B,S,H,D]; document_ids and "
       "position_ids [B,S]; or a capture");
   CLI::Option* const from_seed = app.add_option("--generate", generate, "Draw q, k and v")
-                                     ->check(CLI::IsMember({"normal", "strong-first-key"}))
+                                     ->check(CLI::IsMember(DrawNames()))
                                      ->excludes(file);
   const auto of_seed = [&](CLI::Option* option) { option->needs(from_seed); };
   of_seed(app.add_option("--shape", problem.shape, "B,S,Hq,Hkv,D"));
