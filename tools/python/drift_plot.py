@@ -102,7 +102,8 @@ def label_ends(axes: Axes, ends: list[tuple[str, str, float]]) -> None:
     axes.figure.canvas.draw()
     to_axes = axes.transAxes.inverted()
     here = [to_axes.transform(axes.transData.transform((1, y)))[1] for _, _, y in ends]
-    for (name, colour, _), at, place in zip(ends, here, spread(here, 0.052)):
+    line = 0.135 / (axes.get_position().height * axes.figure.get_figheight())  # inches, of 8 points of text
+    for (name, colour, _), at, place in zip(ends, here, spread(here, line)):
         axes.annotate(name, xy=(1, at), xytext=(1.06, place), xycoords="axes fraction", textcoords="axes fraction",
                       color=colour, fontsize=8, va="center", annotation_clip=False,
                       arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6})  # fmt: skip
@@ -175,23 +176,28 @@ def by_length(axes: Axes, report: dict[str, Any], quantity: str) -> None:
     axes.set_ylabel(quantity + key)
 
 
-def smoothed(keys: list[float], values: list[float]) -> Series:
-    """The first keys as they are, then means of neighbours, twelve to a factor of ten."""
+def mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def smoothed(keys: list[float], values: list[float], merge: Callable[[Iterable[float]], float] = mean) -> Series:
+    """The first keys as they are, then one value for neighbours, twelve to a factor of ten."""
     bins: dict[float, list[tuple[float, float]]] = {}
     for key, value in zip(keys, values):
         bins.setdefault(key if key < 12 else round(12 * math.log10(key)) + 1e6, []).append((key, value))
-    means = [[sum(column) / len(column) for column in zip(*group)] for group in bins.values()]
-    return [x for x, _ in means], [y for _, y in means]
+    groups = [list(zip(*group)) for group in bins.values()]
+    return [mean(x) for x, _ in groups], [merge(y) for _, y in groups]
 
 
-def by_key(axes: Axes, report: dict[str, Any], quantity: str) -> None:
+def by_key(axes: Axes, report: dict[str, Any], quantity: str, merge: Callable[[Iterable[float]], float] = mean) -> None:
     first = report["rows"][0]
     longest = max(row["length"] for row in report["rows"])
     lines: dict[str, Series] = {}
     for row in report["rows"]:
         if row["length"] == longest and row["shift"] == first["shift"]:
             keys, values = [k["key"] for k in row["keys"]], [number(k[quantity]) for k in row["keys"]]
-            lines[name_of(row)] = smoothed(keys, values)
+            lines[name_of(row)] = smoothed(keys, values, merge)
     symlog_ticks(axes, [longest])
     draw(axes, lines, markers=False)
     for line in axes.get_lines():  # the first key apart
