@@ -4,7 +4,7 @@
 #
 #   tools/setup.sh           what tools/demo and tools/test need
 #   tools/setup.sh --torch   PyTorch and transformers as well, for tests/python/captures_test.py
-#   tools/setup.sh --plots   matplotlib as well, for tools/python/drift_plot.py
+#   tools/setup.sh --plots   matplotlib as well, for tools/figure and tools/python/drift_plot.py
 #
 # tools/demo, tools/test and .ci/run source this file for its functions.
 set -euo pipefail
