@@ -21,7 +21,7 @@ TEST(Chunks, CutsStayWhereTheyMay) {
     SCOPED_TRACE(length);
     const int64_t low = length / 5, high = length * 4 / 5;
     std::set<int64_t> singles, firsts, gaps, lasts;
-    int64_t of_two = 0;
+    int64_t of_two = 0, widest = 0;
     for (int64_t n = 0; n < kDraws; ++n) {
       const Cuts cuts = DrawCuts(length, 11, n / 100, n % 100);
       ASSERT_TRUE(cuts.size() == 1 || cuts.size() == 2);
@@ -32,6 +32,7 @@ TEST(Chunks, CutsStayWhereTheyMay) {
         firsts.insert(cuts[0]);
         gaps.insert(cuts[1] - cuts[0]);
         lasts.insert(cuts[1]);
+        widest = std::max(widest, cuts[1] - cuts[0]);
       }
     }
     // A fair coin: 5 standard deviations of kDraws throws.
@@ -46,6 +47,9 @@ TEST(Chunks, CutsStayWhereTheyMay) {
     EXPECT_EQ(static_cast<int64_t>(singles.size()), high - low);
     EXPECT_EQ(static_cast<int64_t>(firsts.size()), high - 12 - low + 1);
     EXPECT_EQ(*lasts.rbegin(), high);
+    if (length <= 65) {  // both ends at once: one draw in some 1600
+      EXPECT_EQ(widest, high - low);
+    }
   }
 }
 

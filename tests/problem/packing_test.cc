@@ -174,6 +174,7 @@ TEST(Packing, InterleavedWithoutAnAnchor) {
     EXPECT_EQ(tokens.layout.document_ids[s], tokens.source[s] < 100 ? 0 : 1);
     EXPECT_EQ(tokens.layout.position_ids[s], static_cast<int64_t>(s));
   }
+  EXPECT_EQ(tokens.layout.rule, MaskRule::kDocument);
   EXPECT_EQ(MaskOf(packing, tokens).spec.rule, MaskRule::kDocument);
 }
 
@@ -250,7 +251,9 @@ TEST(Packing, MaskIsTheDocuments) {
   int64_t cases = 0;
   for (uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(seed);
-    auto [documents, options] = Draw(seed);
+    Drawn drawn = Draw(seed);
+    std::vector<SourceDocument>& documents = drawn.documents;
+    const PackingOptions& options = drawn.options;
     for (SourceDocument& document : documents) document.tag_length = 0;  // tags have no origin
     if (!HasLongEnough(documents, options)) continue;
     ++cases;

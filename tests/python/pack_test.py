@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from support import Checks, bitanchor, finish, require, skip
+from support import Checks, bitanchor, check, finish, require, skip
 
 ANCHOR, PADDING, TAG = -1, -2, -3  # source_index of tokens that are none of the input's
 BOS, PAD = 1, 0
@@ -301,6 +301,38 @@ def inputs(test: Checks) -> None:
         test.want(ran.returncode == 0 and ran.stdout == of_options, f"{name}: {ran.stdout} {ran.stderr}")
 
 
+def captures(test: Checks) -> None:
+    """Ids, cu_seqlens and metadata as they are make captures; what a kernel answers without the mask fails."""
+    import numpy as np
+    from capture_file import Capture, read_capture, write_capture
+
+    case = Case([[BOS, *[9] * n] for n in (40, 25, 70, 33)], 64)
+    drawn = np.random.default_rng(3)
+    for engine in ("flex", "flash"):
+        out = test.folder / "packed"
+        case = replace(case, engine=engine)
+        bitanchor(test.program, "pack", write(test, case), "-o", out, "--no-block-mask", *case.arguments())
+        file = read_capture(out)
+        ids, metadata = file.tensors["document_ids"], file.metadata
+        B, S = ids.shape
+        q, k, v = (drawn.standard_normal((B, S, heads, 16), dtype=np.float32) for heads in (2, 1, 1))
+        scores = np.einsum("bihd,bjd->bhij", q.astype(float), k[:, :, 0].astype(float)) / 4
+        for masked in (True, False):
+            mask = np.array([sees(case, window) if masked else np.tri(S, dtype=bool) for window in ids])
+            weights = np.exp(np.where(mask[:, None], scores, -np.inf))
+            weights /= weights.sum(-1, keepdims=True)
+            o = np.einsum("bhij,bjd->bihd", weights, v[:, :, 0]).astype(np.float32)
+            tensors = {"q": q, "k": k, "v": v, "o": o, "document_ids": ids}
+            if engine == "flash":  # as a varlen kernel has it: all windows end to end
+                tensors = {name: tensors[name].reshape(B * S, -1, 16) for name in "qkvo"}
+                tensors["cu_seqlens"] = file.tensors["cu_seqlens"]
+                metadata = {**metadata, "layout": "thd"}
+            capture = test.folder / "capture"
+            write_capture(capture, Capture(tensors, metadata))
+            judged = check(test.program, capture)
+            test.want(judged.passed if masked else judged.failed, f"{engine}, masked {masked}: {judged.summary()}")
+
+
 def reference(test: Checks) -> None:
     """Two habits of the paper's reference code, written down as it has them, beside what pack does with the same documents.
 
@@ -409,15 +441,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bitanchor", type=Path, required=True, help="the program under test")
     program = parser.parse_args().bitanchor.resolve()
-    require("numpy")
+    require("numpy", "safetensors", "ml_dtypes")
     torch = importlib.util.find_spec("torch") is not None
     with tempfile.TemporaryDirectory() as name:
         test = Checks(program, Path(name))
         test.want(philox((0, 0, 0, 0), 0) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8], "Philox")
         for n, case in enumerate(cases()):
             packed(test, case, torch and n % 5 == 0)
-        for check in (inputs, reference, text, errors):
-            check(test)
+        for ask in (inputs, captures, reference, text, errors):
+            ask(test)
     status = finish(test.failures, f"{test.checks} checks of {len(cases())} packings, {len(test.failures)} failures")
     if status == 0 and not torch:
         skip(f"BlockMask: no torch for {sys.executable}; tools/setup.sh --torch installs it")
