@@ -95,7 +95,9 @@ TEST(SequencesTest, VisitTilesUpToTheLastQueryOfATile) {
   EXPECT_EQ(ragged.MaskedTiles(), 3);
   const OwnedProblem whole = Make({1, 256, 256, 1, 1, 128}, {MaskRule::kFull, true});
   EXPECT_EQ(SequencesOf(whole.problem, SM80())[0].MaskedTiles(), 2);
-  const OwnedProblem packed = Make({1, 256, 256, 1, 1, 128}, {MaskRule::kDocument, true});
+  OwnedProblem packed = Make({1, 256, 256, 1, 1, 128}, {MaskRule::kDocument, true});
+  packed.problem.mask.q_ids.assign(256, 5);  // one document
+  packed.problem.mask.k_ids.assign(256, 5);
   EXPECT_EQ(SequencesOf(packed.problem, SM80())[0].MaskedTiles(), 3);
   const OwnedProblem full = Make({1, 256, 256, 1, 1, 128}, {MaskRule::kFull, false});
   EXPECT_EQ(SequencesOf(full.problem, SM80())[0].MaskedTiles(), 0);
