@@ -21,8 +21,8 @@ constexpr char kFooter[] =
     "  3. raw text with flex gives windows one token too long, and a filter then drops them all.\n"
     "     Here S counts the anchor, and every window has S tokens.\n"
     "  4. a document that fills a window loses its boundaries. Here it keeps them.\n"
-    "  5. a document cut by a window's end loses a token under flash, and its rest may be a lone\n"
-    "     anchor. Here all tokens go on in the next window, and none has less than one.\n"
+    "  5. a document cut by a window's end loses a token under flash, and what fits of it may be a\n"
+    "     lone anchor. Here the rest goes on in the next window, and no part is without a token.\n"
     "  6. documents of 2 tokens or fewer vanish. Here --min-length drops them, counted.\n"
     "  7. with EOS as anchor, documents that contain EOS stop it. Here an anchor is known by its\n"
     "     place, and inside a document its token is any other.\n";
