@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "lib/file/markup.h"
 #include "lib/file/mask_svg.h"
 #include "lib/file/printable.h"
+#include "lib/file/svg_text.h"
 #include "lib/problem/block_map.h"
 
 namespace bitanchor {
@@ -20,24 +20,18 @@ namespace {
 
 constexpr std::string_view kFull = "#0072b2", kPartial = "#f0b942", kEmpty = "#f2f2f2";
 constexpr std::string_view kPaleFull = "#a9d3ec", kPalePartial = "#fbeac6";  // behind single pairs
-constexpr std::string_view kInk = "#222222", kQuiet = "#666666";
 constexpr int64_t kMostPairsSide = 64, kMostSquaresSide = 256;
 constexpr size_t kMostLines = 24;  // of documents; more are ticks beside the map
 // Lengths are in pixels, an em of the labels being 12.
 constexpr double kMapSide = 560, kLeastSide = 36;
 constexpr double kLeft = 96, kTop = 56, kLabels = 40, kRight = 64;
-constexpr double kCharacter = 6.4;  // width of one, about; labels are placed by it
+constexpr double kGap = 6.4;  // between labels
 
 std::string_view Colour(BlockKind kind, bool pale) {
   if (kind == BlockKind::kEmpty) return kEmpty;
   if (kind == BlockKind::kFull) return pale ? kPaleFull : kFull;
   return pale ? kPalePartial : kPartial;
 }
-
-// Two decimals at most: "12", "12.5", "12.34".
-std::string Px(double x) { return fmt::format("{:.7g}", std::round(x * 100) / 100); }
-
-double Width(const std::string& label) { return kCharacter * static_cast<double>(label.size()); }
 
 // One axis of the map: where token t lies.
 struct Axis {
@@ -77,14 +71,9 @@ class Figure {
   std::string Svg() {
     const double width = std::max(k_.End() + kRight, kLeft + 420);
     const double height = q_.End() + 76;
-    out_ = fmt::format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} "
-        "{1}\" role=\"img\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\" "
-        "fill=\"{2}\">\n<title>{3}</title>\n<desc>{4}</desc>\n<rect width=\"{0}\" height=\"{1}\" "
-        "fill=\"#ffffff\"/>\n",
-        Px(width), Px(height), kInk, MarkupEscaped(Title()), MarkupEscaped(Description()));
+    out_ = SvgBegin(width, height, Title(), Description());
     Text(kLeft, 24, MarkupEscaped(Title()), "font-size=\"15\" font-weight=\"bold\"");
-    Text(kLeft, 42, Pairs(), fmt::format("fill=\"{}\"", kQuiet));
+    Text(kLeft, 42, Pairs(), fmt::format("fill=\"{}\"", kSvgQuiet));
     Blocks();
     if (pairs_) SinglePairs();
     BlockEdges();
@@ -112,8 +101,8 @@ class Figure {
         counts_.empty);
   }
 
-  void Text(double x, double y, const std::string& text, const std::string& attributes) {
-    out_ += fmt::format("<text x=\"{}\" y=\"{}\" {}>{}</text>\n", Px(x), Px(y), attributes, text);
+  void Text(double x, double y, const std::string& text, std::string_view attributes) {
+    out_ += SvgText(x, y, text, attributes);
   }
 
   void Rect(double x, double y, double width, double height, std::string_view attributes) {
@@ -184,7 +173,7 @@ class Figure {
     }
     if (!lines.empty()) {
       out_ += fmt::format("<path d=\"{}\" stroke=\"{}\" stroke-dasharray=\"4 3\" fill=\"none\"/>\n",
-                          lines, kInk);
+                          lines, kSvgInk);
     }
     LabelKeys(of_keys);
     LabelQueries(of_queries);
@@ -214,13 +203,13 @@ class Figure {
       const bool anchor = IsAnchor(run);
       const double side = k_.At(run.end) - k_.At(run.begin);
       std::string label = anchor ? "anchor" : fmt::format("doc {}", run.id);
-      if (!anchor && Width(label) > side) label = fmt::format("{}", run.id);
+      if (!anchor && LabelWidth(label) > side) label = fmt::format("{}", run.id);
       const double middle = k_.At(run.begin) + side / 2;
-      const double from = std::max(middle - Width(label) / 2, k_.origin);
+      const double from = std::max(middle - LabelWidth(label) / 2, k_.origin);
       double& end = anchor ? anchors_end : documents_end;
-      if ((!anchor && Width(label) > side) || from < end + kCharacter) continue;
+      if ((!anchor && LabelWidth(label) > side) || from < end + kGap) continue;
       Text(from, q_.origin - (anchor ? 22 : 8), label, anchor ? "font-weight=\"bold\"" : "");
-      end = from + Width(label);
+      end = from + LabelWidth(label);
     }
   }
 
@@ -241,8 +230,8 @@ class Figure {
 
   void Frame() {
     Rect(k_.origin, q_.origin, k_.side, q_.side,
-         fmt::format("fill=\"none\" stroke=\"{}\" stroke-width=\"1\"", kQuiet));
-    const std::string quiet = fmt::format("fill=\"{}\"", kQuiet);
+         fmt::format("fill=\"none\" stroke=\"{}\" stroke-width=\"1\"", kSvgQuiet));
+    const std::string quiet = fmt::format("fill=\"{}\"", kSvgQuiet);
     const std::string at_end = quiet + " text-anchor=\"end\"";
     Text(k_.origin, q_.End() + 16, "key 0", quiet);
     Text(k_.End(), q_.End() + 16, fmt::format("{}", mask_.Skv - 1), at_end);
@@ -254,9 +243,9 @@ class Figure {
   void Legend(double y) {
     double x = kLeft;
     const auto entry = [&](std::string_view colour, const std::string& text) {
-      Rect(x, y - 10, 12, 12, fmt::format("fill=\"{}\" stroke=\"{}\"", colour, kQuiet));
+      Rect(x, y - 10, 12, 12, fmt::format("fill=\"{}\" stroke=\"{}\"", colour, kSvgQuiet));
       Text(x + 18, y, text, "");
-      x += 18 + Width(text) + 16;
+      x += 18 + LabelWidth(text) + 16;
     };
     entry(Colour(BlockKind::kFull, pairs_), fmt::format("full {}", counts_.full));
     entry(Colour(BlockKind::kPartial, pairs_), fmt::format("partial {}", counts_.partial));
@@ -265,7 +254,7 @@ class Figure {
     std::string note =
         fmt::format("blocks of {} queries &#215; {} keys", what_.block_q, what_.block_k);
     if (by_ > 1) note += fmt::format("; a square stands for {0} &#215; {0} of them", by_);
-    Text(kLeft, y + 20, note, fmt::format("fill=\"{}\"", kQuiet));
+    Text(kLeft, y + 20, note, fmt::format("fill=\"{}\"", kSvgQuiet));
   }
 
   const Mask& mask_;
