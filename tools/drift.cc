@@ -1,13 +1,14 @@
 // bitanchor drift: the RoPE laboratory, how a recipe breaks relative position.
 #include <fmt/format.h>
 
-#include "lib/file/write_file.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
 #include "tools/drift_input.h"
 #include "tools/drift_laboratory.h"
 #include "tools/drift_lists.h"
 #include "tools/drift_report.h"
+#include "tools/drift_svg.h"
+#include "tools/output_places.h"
 
 namespace bitanchor::tools {
 namespace {
@@ -19,11 +20,30 @@ constexpr int64_t kMostPositions = int64_t{1} << 24;
 struct DriftOptions {
   DriftInputOptions input;
   std::string recipes = "hf-llama,meta-llama,exact", dtypes, pairing, shifts = "0:16", lengths,
-              key = "0", json, csv;
+              key = "0";
+  std::optional<std::string> json, csv, svg;
   bool stages = false;
   int64_t positions = 131072;
   CommonOptions common;
 };
+
+// What is written besides the text.
+struct Output {
+  const char* option;
+  std::string path;  // "-": stdout, instead of the text
+  std::string (*text)(const DriftReport&);
+};
+
+std::vector<Output> Outputs(const DriftOptions& options) {
+  std::vector<Output> outputs;
+  const auto add = [&](const char* option, const std::optional<std::string>& path, auto text) {
+    if (path) outputs.push_back({option, *path, text});
+  };
+  add("--json", options.json, DriftJson);
+  add("--csv", options.csv, DriftCsv);
+  add("--svg", options.svg, DriftSvg);
+  return outputs;
+}
 
 std::string InputInWords(const DriftInput& input) {
   const AttentionShape& shape = input.problem.shape;
@@ -46,12 +66,10 @@ int64_t KeyOf(const Laboratory& lab, const std::string& text) {
 }
 
 int DriftCommand(const DriftOptions& options) {
-  if (options.json == "-" && options.csv == "-") {
-    throw InputError("--csv", "- for --json as well", "one of them on stdout");
-  }
-  for (const std::string& path : {options.json, options.csv}) {
-    if (!path.empty() && path != "-") RefuseUnwritable(path);
-  }
+  const std::vector<Output> outputs = Outputs(options);
+  OutputPlaces places;
+  if (!options.input.input.empty()) places.Take(options.input.input, "--input");
+  for (const Output& output : outputs) places.TakeOutput(output.path, output.option);
   Laboratory lab;
   lab.rope = options.input.problem;
   lab.pairing = options.pairing;
@@ -73,13 +91,12 @@ int DriftCommand(const DriftOptions& options) {
   report.rope = RopeInWords(ConfigOf(lab, lab.recipes.front(), lab.shifts, lab.lengths.back()));
   Measure(lab, report);
   if (options.stages) FindPositions(lab, report);
-  const auto write = [](const std::string& path, const std::string& text) {
-    if (path == "-") fmt::print("{}", text);
-    if (!path.empty() && path != "-") WriteFile(path, text);
-  };
-  if (!options.json.empty()) write(options.json, DriftJson(report));
-  if (!options.csv.empty()) write(options.csv, DriftCsv(report));
-  if (options.common.quiet || options.json == "-" || options.csv == "-") return kPassed;
+  bool to_stdout = false;
+  for (const Output& output : outputs) {
+    PutText(output.path, output.text(report));
+    to_stdout |= output.path == "-";
+  }
+  if (options.common.quiet || to_stdout) return kPassed;
   for (const std::string& taken : lab.input.defaults) fmt::print("taken: {}\n", taken);
   fmt::print("{}", DriftText(report));
   return kPassed;
@@ -124,6 +141,8 @@ void AddDrift(CLI::App& app, Action& run) {
                       "Write the numbers to this file (-: to stdout, instead of the text)");
   command->add_option("--csv", options->csv,
                       "Write them as CSV; with --key all a line for every key");
+  command->add_option("--svg", options->svg,
+                      "Draw them: by shift, length, key and stage, as far as there are several");
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return DriftCommand(*options); }; });
 }

@@ -35,6 +35,12 @@ std::vector<int64_t> OneIn(const std::vector<int64_t>& numbers, int64_t S, int64
   return taken;
 }
 
+void RefuseOneInMore(int64_t one_in, int64_t S) {
+  if (one_in <= S) return;
+  throw InputError("--one-in", fmt::format("{}", one_in),
+                   fmt::format("at most the {} tokens there are", S));
+}
+
 // input.problem has every token's ids and positions, the tensors have one token in one_in.
 void TakeTokens(DriftInput& input) {
   AttentionProblem& problem = input.problem;
@@ -166,6 +172,7 @@ DriftInput FromFile(const DriftInputOptions& options) {
   RefuseNonFinite("q", input.q);
   RefuseNonFinite("k", input.k);
   if (input.v) RefuseNonFinite("v", input.v);
+  RefuseOneInMore(input.one_in, Skv);
   input.q = OneIn(input.q, input.one_in);
   input.k = OneIn(input.k, input.one_in);
   input.v = OneIn(input.v, input.one_in);
@@ -214,6 +221,7 @@ DriftInput FromSeed(const DriftInputOptions& options) {
   problem.rope = "hf-llama";  // so that there are positions
   problem.rope_theta = problem.rope_config = problem.layer_type = "";
   const ProblemSpec spec = problem.Spec();
+  RefuseOneInMore(options.one_in, spec.shape.Skv);
   ProblemSpec taken = spec;  // what is drawn
   taken.shape.Sq = taken.shape.Skv = (spec.shape.Skv - 1) / options.one_in + 1;
   taken.documents.clear();

@@ -30,6 +30,15 @@ std::vector<std::string> Split(const std::string& option, const std::string& tex
   return parts;
 }
 
+// Asked for twice, a row would stand there twice.
+template <typename T>
+void RefuseTwice(const std::string& option, const std::string& text, const std::vector<T>& list) {
+  for (auto at = list.begin(); at != list.end(); ++at) {
+    if (std::find(list.begin(), at, *at) == at) continue;
+    throw InputError(option, Quoted(text), "each of them once");
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> ReadRecipes(const std::string& text) {
@@ -45,6 +54,7 @@ std::vector<std::string> ReadRecipes(const std::string& text) {
                        "exact, all, or a RoPE recipe of `bitanchor info`");
     }
   }
+  RefuseTwice("--recipe", text, names);
   return names;
 }
 
@@ -62,6 +72,7 @@ std::vector<DType> ReadDTypes(const std::string& text, DType given) {
       throw InputError("--dtype", Quoted(name), "bf16, f16 or f32");
     }
   }
+  RefuseTwice("--dtype", text, dtypes);
   return dtypes;
 }
 
@@ -87,6 +98,7 @@ std::vector<Shift> ReadShifts(const std::string& text, int64_t last_position) {
     shifts.push_back({ReadWhole("--shifts", whole.substr(0, colon), most),
                       ReadWhole("--shifts", whole.substr(colon + 1), most)});
   }
+  RefuseTwice("--shifts", text, shifts);
   return shifts;
 }
 
@@ -98,8 +110,8 @@ std::vector<int64_t> ReadLengths(const std::string& text, int64_t tokens) {
     throw InputError("--lengths", std::to_string(length),
                      fmt::format("at most the {} tokens there are", tokens));
   }
+  RefuseTwice("--lengths", text, lengths);
   std::sort(lengths.begin(), lengths.end());
-  lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   return lengths;
 }
 

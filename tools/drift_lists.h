@@ -1,4 +1,5 @@
-// The lists that `bitanchor drift` takes. Each function throws InputError naming its option.
+// The lists that `bitanchor drift` takes. Each function throws InputError naming its option,
+// also where something is asked for twice.
 #ifndef BITANCHOR_TOOLS_DRIFT_LISTS_H_
 #define BITANCHOR_TOOLS_DRIFT_LISTS_H_
 
@@ -23,7 +24,7 @@ std::vector<DType> ReadDTypes(const std::string& text, DType given);
 // "0:16,17:16"; no position may leave 0..2^31-1.
 std::vector<Shift> ReadShifts(const std::string& text, int64_t last_position);
 
-// Ascending, each once; empty: all `tokens`.
+// Ascending; empty: all `tokens`.
 std::vector<int64_t> ReadLengths(const std::string& text, int64_t tokens);
 
 // A whole number in 0..most.

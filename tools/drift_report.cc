@@ -14,10 +14,6 @@ using Json = nlohmann::ordered_json;
 // Numbers that are not finite as strings.
 Json Number(double x) { return std::isfinite(x) ? Json(x) : Json(fmt::format("{}", x)); }
 
-std::string Lower(DType dtype) {
-  return dtype == DType::kBF16 ? "bf16" : dtype == DType::kF16 ? "f16" : "f32";
-}
-
 Json KeyJson(const drift::KeyDrift& key) {
   return {{"D_abs", Number(key.D_abs)},
           {"D_signed", Number(key.D_signed)},
@@ -28,7 +24,7 @@ Json KeyJson(const drift::KeyDrift& key) {
 Json RowJson(const DriftReport& report, const DriftRow& row) {
   const drift::KeyDrift& key = row.drift.keys.front();
   Json json = {{"recipe", row.recipe},
-               {"dtype", Lower(row.dtype)},
+               {"dtype", LowerName(row.dtype)},
                {"shift", {row.shift.one, row.shift.other}},
                {"length", row.length}};
   if (row.exact) json["exact"] = drift::Name(*row.exact);
@@ -63,7 +59,7 @@ Json PositionsJson(const StagePositions& found) {
                      {"inverse_frequency", costs.inverse_frequency},
                      {"first_position", std::move(first)}});
   }
-  return {{"recipe", found.recipe}, {"dtype", Lower(found.dtype)}, {"pairs", std::move(pairs)}};
+  return {{"recipe", found.recipe}, {"dtype", LowerName(found.dtype)}, {"pairs", std::move(pairs)}};
 }
 
 std::string RowHead(const DriftReport& report) {
@@ -79,7 +75,7 @@ std::string RowNumbers(const DriftReport& report, const drift::Drift& drift) {
 }
 
 std::string RowText(const DriftReport& report, const DriftRow& row) {
-  return fmt::format("{:<20} {:<5} {:>11} {:>8}  ", row.recipe, Lower(row.dtype),
+  return fmt::format("{:<20} {:<5} {:>11} {:>8}  ", row.recipe, LowerName(row.dtype),
                      fmt::format("{}:{}", row.shift.one, row.shift.other), row.length) +
          RowNumbers(report, row.drift);
 }
@@ -100,7 +96,7 @@ std::string KeysText(const DriftReport& report, const DriftRow& row) {
   }
   std::string text = fmt::format(
       "\nkeys that add most: {} {}, shift {}:{}, length {}\n{:>8} {:>10} {:>10} {:>10} {:>12}\n",
-      row.recipe, Lower(row.dtype), row.shift.one, row.shift.other, row.length, "key", "D_abs",
+      row.recipe, LowerName(row.dtype), row.shift.one, row.shift.other, row.length, "key", "D_abs",
       "D_signed", "D_logit", "D_attention");
   for (size_t n = 0; n < shown; ++n) {
     const drift::KeyDrift& key = row.drift.keys[order[n]];
@@ -132,7 +128,7 @@ std::string PositionsText(const DriftReport& report, const StagePositions& found
   std::string text = fmt::format(
       "\nleast position below {} at which a stage costs more than an ulp of a bf16 logit: {} {}\n"
       "{:>5} {:>14}",
-      report.positions, found.recipe, Lower(found.dtype), "pair", "frequency");
+      report.positions, found.recipe, LowerName(found.dtype), "pair", "frequency");
   for (const drift::RopeStage stage : drift::kRopeStages) {
     text += fmt::format(" {:>17}", drift::Name(stage));
   }
@@ -148,6 +144,10 @@ std::string PositionsText(const DriftReport& report, const StagePositions& found
 }
 
 }  // namespace
+
+std::string_view LowerName(DType dtype) {
+  return dtype == DType::kBF16 ? "bf16" : dtype == DType::kF16 ? "f16" : "f32";
+}
 
 std::string DriftText(const DriftReport& report) {
   std::string text = fmt::format("input: {}\nrope: {}\n", report.input, report.rope);
@@ -184,7 +184,7 @@ std::string DriftCsv(const DriftReport& report) {
       "recipe,dtype,exact,rounded,shift_one,shift_other,length,key,D_abs,D_signed,D_logit,"
       "D_attention,D_output\n";
   const auto add = [&](const DriftRow& row, int64_t key, const std::vector<double>& numbers) {
-    text += fmt::format("{},{},{},{},{},{},{},{}", row.recipe, Lower(row.dtype),
+    text += fmt::format("{},{},{},{},{},{},{},{}", row.recipe, LowerName(row.dtype),
                         row.exact ? drift::Name(*row.exact) : "",
                         row.rounded ? drift::Name(*row.rounded) : "", row.shift.one,
                         row.shift.other, row.length, key * report.one_in);

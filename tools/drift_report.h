@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/drift/attention_drift.h"
@@ -40,6 +41,8 @@ struct DriftReport {
   std::vector<DriftRow> rows, stages;
   std::vector<StagePositions> first_positions;
 };
+
+std::string_view LowerName(DType dtype);  // "bf16", "f16", "f32"
 
 std::string DriftText(const DriftReport& report);
 std::string DriftJson(const DriftReport& report);

@@ -6,15 +6,13 @@
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
-#include <map>
 #include <set>
 
 #include "lib/file/github.h"
 #include "lib/file/html_report.h"
 #include "lib/file/junit.h"
-#include "lib/file/printable.h"
 #include "lib/file/write_file.h"
-#include "lib/tensor/error.h"
+#include "tools/output_places.h"
 
 namespace bitanchor::tools {
 namespace {
@@ -31,12 +29,7 @@ std::string ShellQuoted(const std::string& word) {
 }
 
 void Put(const std::optional<std::string>& path, const std::string& text) {
-  if (!path) return;
-  if (*path == "-") {
-    fmt::print("{}", text);
-  } else {
-    WriteFile(*path, text);
-  }
+  if (path) PutText(*path, text);
 }
 
 // Missing: annotations only, and the log says so.
@@ -61,16 +54,12 @@ void ReportOptions::AddTo(CLI::App& command) {
 }
 
 void ReportOptions::Begin(const std::string& input) {
-  std::map<std::string, std::string> takes;
-  if (github_) takes["-"] = "--github";
-  takes[input] = "the capture";
+  OutputPlaces places;
+  if (github_) places.Take("-", "--github");
+  places.Take(input, "the capture");
   for (const auto& [option, path] :
        {std::pair("--json", json_), std::pair("--junit", junit_), std::pair("--html", html_)}) {
-    if (!path) continue;
-    if (*path != "-") RefuseUnwritable(*path);
-    const auto [taken, is_new] = takes.emplace(*path, option);
-    if (!is_new)
-      throw InputError(option, PrintablePath(*path), "another place than " + taken->second);
+    if (path) places.TakeOutput(*path, option);
   }
   const char* summary = github_ ? std::getenv(kSummaryVariable) : nullptr;
   if (summary != nullptr && *summary != '\0') RefuseUnwritable(summary);

@@ -315,6 +315,46 @@ def plots(test: Test) -> None:
         test.want(done.returncode == 2 and "Traceback" not in done.stderr, f"drift_plot {arguments}: {done.stderr}")
 
 
+def pictures(test: Test) -> None:
+    """--svg: one drawing for each axis that has several values, of itself alone, the same bytes every time."""
+    picture = test.folder / "picture.svg"
+    shape = ["--generate", "normal", "--shape", "1,64,1,1,16"]
+    several = ["--recipe", "hf-llama,apex,meta-llama,exact", "--dtype", "bf16,f32"]
+    axes = {
+        "D_abs: 64 tokens, shifts 0 and 16": [],
+        "D_logit of key 5: 64 tokens, shifts 0 and 16": ["--key", "5"],
+        "by shift: 64 tokens, against a shift of 16": ["--shifts", "0:16,8:16,16:16"],
+        "by shift: 64 tokens, against a shift of 0": ["--shifts", "0:16,0:8"],
+        "by pair of shifts: 64 tokens": ["--shifts", "0:16,8:24"],
+        "by length: shifts 0 and 16": ["--lengths", "8,64"],
+        "by key, later ones averaged: 64 tokens, shifts 0 and 16": ["--key", "all"],
+        "by stage, each alone rounds: 64 tokens, shifts 0 and 16": ["--stages", "--positions", "300"],
+        "where an ulp of a bf16 logit is lost: hf-llama, apex bf16": ["--stages", "--positions", "300"],
+    }
+    for title, more in axes.items():
+        done = test.drift(*shape, *several, *more, "--svg", picture)
+        text = picture.read_text()
+        root = ElementTree.fromstring(text)
+        texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+        test.want(done.returncode == 0 and title in texts, f"--svg {more}: {done.stderr} {texts}")
+        test.want(text.count("//") == 1 and "url(" not in text, f"--svg {more}: refers to something else")
+        names = " ".join(texts) + " ".join(element.text for element in root.iter("{http://www.w3.org/2000/svg}title"))
+        for name in ("hf-llama", "apex", "meta-llama", "exact", "bf16", "f32"):
+            test.want(name in names, f"--svg {more}: no {name}")
+        again = test.drift(*shape, *several, *more, "--svg", "-", "--threads", "1")
+        test.want(again.stdout == text, f"--svg {more}: other bytes on stdout")
+    # Every length is a place on its axis, and a shift of 16 against 16 is 0, which a logarithm has not.
+    test.drift(*shape, *several, "--lengths", "8,32,64", "--shifts", "0:16,16:16", "--svg", picture)
+    words = picture.read_text()
+    for word in (">8<", ">32<", ">64<", ">0<"):
+        test.want(word in words, f"--svg: no tick {word}")
+    # What is not finite is said to be missing: f16 ends at 65504.
+    big = np.full((1, 8, 1, 4), 60000, F32)
+    path = test.write("big", {"q": big, "k": big})
+    test.drift("--input", path, "--dtype", "f16", "--recipe", "hf-llama,exact", "--svg", picture)
+    test.want("(1 not shown) nan" in picture.read_text(), "--svg: NaN is said")
+
+
 def hostile(test: Test) -> None:
     shape = ["--generate", "normal", "--shape", "1,32,1,1,8"]
     q = np.ones((1, 8, 2, 4), F32)
@@ -348,21 +388,27 @@ def hostile(test: Test) -> None:
         [*shape[:3], "1,999999999999,1,1,8"], [*shape, "--documents", "1,2"], [*shape, "--documents", "16,x"],
     ]  # fmt: skip
     options = {
-        "--recipe": ("", ",", "hf-llama,", "nonsense", "hf-llama,exact,x" * 100, "\x1b[31m"),
-        "--shifts": ("", "0", "0:", ":1", "1:2:3", "-1:2", "0:2147483647", "0:1,", "0:1e3", "0:99999999999999999999"),
-        "--lengths": ("", "0", "33", "-1", "8,,9", "x"),
-        "--key": ("32", "-1", "x", "", "1.5"),
-        "--dtype": ("", "fp8", "bf16,,f32"),
-        "--one-in": ("0", "-3", "x"),
+        "--recipe": ("", ",", "hf-llama,", "nonsense", "hf-llama,exact,x" * 100, "\x1b[31m", "exact,exact", "all,exact",
+                     "hf-llama " * 1000),
+        "--shifts": ("", "0", "0:", ":1", "1:2:3", "-1:2", "0:2147483647", "0:1,", "0:1e3", "0:99999999999999999999", "0:16,1:2,0:16",
+                     "0:16;1:2", " 0:16"),
+        "--lengths": ("", "0", "33", "-1", "8,,9", "x", "8,8", "99999999999999999999"),
+        "--key": ("32", "-1", "x", "", "1.5", "0,1"),
+        "--dtype": ("", "fp8", "bf16,,f32", "bf16,bf16"),
+        "--one-in": ("0", "-3", "x", "0.5", "33", "99999999999999999999"),
         "--positions": ("0", "-1", "16777217", "2147483648", "99999999999"),
-        "--rope-theta": ("0", "-1", "x", "nan", "1e99"),
+        "--rope-theta": ("0", "-1", "x", "nan", "inf", "-nan", "1e99", ""),
         "--config": (str(test.folder), str(test.folder / "absent"), str(good)),
-        "--json": (str(test.folder), str(test.folder / "absent" / "x")),
+        **{option: ("", str(test.folder), str(test.folder / "absent" / "x"), "x" * 5000)
+           for option in ("--json", "--csv", "--svg")},
         "--threads": ("0", "x"),
         "--pairing": ("both",),
     }
     arguments += [[*shape, f"{option}={value}"] for option, values in options.items() for value in values]
-    arguments += [[*shape, "--one-in", "2", "--key", "1"], [*shape, "--json", "-", "--csv", "-"]]
+    arguments += [[*shape, "--one-in", "2", "--key", "1"], [*shape, "--json", "-", "--csv", "-"],
+                  [*shape, "--json", "-", "--svg", "-"], [*shape, "--csv", test.folder / "one", "--svg", test.folder / "one"],
+                  ["--input", good, "--svg", good], ["--input", good, "--lengths", "4", "--key", "4"],
+                  ["--input", test.write("nothing", {}), "--svg", "-"]]  # fmt: skip
     for list_of in arguments:
         done = test.drift(*list_of)
         one_line = done.stderr[-1:] == "\n" and len(done.stderr) <= 600 and done.stderr[:-1].isprintable()
@@ -386,6 +432,7 @@ def main() -> int:
         captures(test)
         angles(test)
         plots(test)
+        pictures(test)
         hostile(test)
     return finish(test.failures, f"{test.checks} checks of drift, {len(test.failures)} failed")
 
