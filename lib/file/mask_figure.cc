@@ -203,7 +203,7 @@ class Figure {
       const bool anchor = IsAnchor(run);
       const double side = k_.At(run.end) - k_.At(run.begin);
       std::string label = anchor ? "anchor" : fmt::format("doc {}", run.id);
-      if (!anchor && LabelWidth(label) > side) label = fmt::format("{}", run.id);
+      if (!anchor && LabelWidth(label) + kGap > side) label = fmt::format("{}", run.id);
       const double middle = k_.At(run.begin) + side / 2;
       const double from = std::max(middle - LabelWidth(label) / 2, k_.origin);
       double& end = anchor ? anchors_end : documents_end;
