@@ -32,6 +32,9 @@ struct Gpu {
 struct Kernel {
   int64_t kBlockM = 128, kBlockN = 64;
   bool Is_causal = true, Is_even_MN = false;
+  // What other kernels do otherwise; FlashAttention-2 none of it.
+  enum { kFused, kScaled, kShifted } exponent = kFused;
+  bool first_tile_first = false, rescale_sum_apart = false, one_sum = false, divide = false;
 };
 
 inline float Ftz(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
@@ -111,11 +114,11 @@ class QuadOfThreads {
     }
     if (n_block_max <= 0) return {std::vector<float>(q.size(), 0.0f), HUGE_VALF};
     acc_o_.assign(q.size(), 0.0f);
-    int64_t n_block = n_block_max - 1;
     const int64_t masking_steps =
         !kernel_.Is_causal ? 1 : ceil_div(kernel_.kBlockM, kBlockN) + (kernel_.Is_even_MN ? 0 : 1);
-    for (int64_t step = 0; n_block >= 0; ++step, --n_block) {
-      const bool masking = step < masking_steps;
+    for (int64_t step = 0; step < n_block_max; ++step) {
+      const int64_t n_block = kernel_.first_tile_first ? step : n_block_max - 1 - step;
+      const bool masking = step < masking_steps || kernel_.first_tile_first;
       std::vector<float> s(static_cast<size_t>(kBlockN));
       for (int64_t column = 0; column < kBlockN; ++column) {
         const int64_t key = n_block * kBlockN + column;
@@ -165,17 +168,30 @@ class QuadOfThreads {
       for (size_t base = 0; base < s.size(); base += 8) {
         for (size_t i = 0; i < 2; ++i) {
           float& p = s[base + 2 * t + i];
-          p = Ex2(FmaFtz(p, scale_softmax_log2_, -max_scaled));
+          if (kernel_.exponent == Kernel::kFused) {
+            p = Ex2(FmaFtz(p, scale_softmax_log2_, -max_scaled));
+          } else if (kernel_.exponent == Kernel::kScaled) {
+            p = Ex2(AddFtz(MulFtz(p, scale_softmax_log2_), -max_scaled));
+          } else {
+            const float M = row_max_[t] == -HUGE_VALF ? 0.0f : row_max_[t];
+            p = Ex2(MulFtz(AddFtz(p, -M), scale_softmax_log2_));
+          }
+          if (kernel_.one_sum) continue;
           if (first && is_first) {
             row_sum_[t] = p;
           } else if (first) {
-            row_sum_[t] = FmaFtz(row_sum_[t], scores_scale, p);
+            row_sum_[t] = kernel_.rescale_sum_apart ? AddFtz(MulFtz(row_sum_[t], scores_scale), p)
+                                                    : FmaFtz(row_sum_[t], scores_scale, p);
           } else {
             row_sum_[t] = AddFtz(row_sum_[t], p);
           }
           first = false;
         }
       }
+    }
+    for (size_t j = 0; j < s.size() && kernel_.one_sum; ++j) {
+      const float before = j == 0 ? MulFtz(row_sum_[0], scores_scale) : row_sum_[0];
+      row_sum_[0] = j == 0 && is_first ? s[0] : AddFtz(before, s[j]);
     }
     if (is_first) return;
     for (float& o : acc_o_) o = MulFtz(o, scores_scale);
@@ -210,7 +226,11 @@ class QuadOfThreads {
     const bool empty = Ftz(sum) == 0 || std::isnan(sum);
     const float inv_sum = empty ? 1.0f : Ftz(gpu_.rcp(Ftz(sum)));
     RowAnswer answer;
-    for (const float o : acc_o_) answer.o.push_back(To16(gpu_.bf16, MulFtz(o, inv_sum)));
+    for (const float o : acc_o_) {
+      const bool divide = kernel_.divide && !empty;
+      const float normal = divide ? Ftz(Ftz(o) / Ftz(sum)) : MulFtz(o, inv_sum);
+      answer.o.push_back(To16(gpu_.bf16, normal));
+    }
     const float ln2 = 0.693147182464599609375f, lg2 = empty ? 0 : Ftz(gpu_.lg2(Ftz(sum)));
     switch (gpu_.lse_fusion) {
       case 0:
