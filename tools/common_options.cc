@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <memory>
 
 #include "lib/tensor/error.h"
 #include "simd/targets.h"
@@ -11,17 +12,26 @@
 namespace bitanchor::tools {
 namespace {
 
-// A bar with an estimate, on a terminal only, once the work has taken a second.
+// A bar with an estimate, on a terminal only, once the work has taken a second. Where other work
+// begins, of another total or from its start again, the clock does, too.
 class Progress {
  public:
   explicit Progress(std::string what) : what_(std::move(what)) {}
 
   void operator()(int64_t done, int64_t total) {
     const auto now = Clock::now();
+    const bool other_work = total_ != 0 && (total != total_ || done < done_);
+    if (other_work) {
+      start_ = now;
+      begun_ = done;
+    }
+    total_ = total;
+    done_ = done;
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     if (elapsed < 1 || (done < total && now - shown_ < std::chrono::milliseconds(200))) return;
     shown_ = now;
-    const double left = elapsed / static_cast<double>(done) * static_cast<double>(total - done);
+    const double more = static_cast<double>(done - begun_);
+    const double left = more > 0 ? elapsed / more * static_cast<double>(total - done) : 0;
     fmt::print(stderr, "\r{} {:3d}%  {:.0f} s left ", what_, 100 * done / total, left);
     if (done == total) fmt::print(stderr, "\r{:60}\r", "");
   }
@@ -30,6 +40,7 @@ class Progress {
   using Clock = std::chrono::steady_clock;
   std::string what_;
   Clock::time_point start_ = Clock::now(), shown_ = start_;
+  int64_t begun_ = 0, done_ = 0, total_ = 0;  // begun_: done when the clock started
 };
 
 }  // namespace
@@ -50,7 +61,11 @@ simd::EngineOptions CommonOptions::Engine(const std::string& what) const {
     for (const simd::Target& t : simd::Targets()) names += (names.empty() ? "" : ", ") + t.name;
     if (options.target == 0) throw InputError("--target", target.substr(0, 60), "one of " + names);
   }
-  if (!quiet && isatty(STDERR_FILENO)) options.progress = Progress(what);
+  if (!quiet && isatty(STDERR_FILENO)) {
+    options.progress = [progress = std::make_shared<Progress>(what)](int64_t done, int64_t total) {
+      (*progress)(done, total);  // one clock for all copies of the options
+    };
+  }
   return options;
 }
 

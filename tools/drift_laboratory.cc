@@ -192,19 +192,25 @@ void Measure(const Laboratory& lab, DriftReport& report) {
 
 void FindPositions(const Laboratory& lab, DriftReport& report) {
   report.positions = lab.positions;
+  std::vector<RopeConfig> configs;  // of each of the report's
   for (const std::string& recipe : lab.recipes) {
     if (recipe == kExact) continue;
     const RopeConfig config = ConfigOf(lab, recipe, lab.shifts, lab.lengths.back());
     for (const DType dtype : lab.dtypes) {
-      StagePositions found = {recipe, dtype, {}};
-      found.pairs.resize(static_cast<size_t>(config.rotary_dim / 2));
-      simd::ParallelFor(lab.engine, config.rotary_dim / 2, [&](int64_t pair, int) {
-        found.pairs[static_cast<size_t>(pair)] = drift::FindStageCosts(
-            config, *FindRopeRecipe(config.recipe), dtype, pair, report.positions);
-      });
-      report.first_positions.push_back(std::move(found));
+      configs.push_back(config);
+      report.first_positions.push_back({recipe, dtype, {}});
+      report.first_positions.back().pairs.resize(static_cast<size_t>(config.rotary_dim / 2));
     }
   }
+  if (configs.empty()) return;
+  const int64_t pairs = configs.front().rotary_dim / 2;  // the same for all
+  const int64_t tasks = static_cast<int64_t>(configs.size()) * pairs;
+  simd::ParallelFor(lab.engine, tasks, [&](int64_t task, int) {
+    const RopeConfig& config = configs[static_cast<size_t>(task / pairs)];
+    StagePositions& found = report.first_positions[static_cast<size_t>(task / pairs)];
+    found.pairs[static_cast<size_t>(task % pairs)] = drift::FindStageCosts(
+        config, *FindRopeRecipe(config.recipe), found.dtype, task % pairs, report.positions);
+  });
 }
 
 }  // namespace bitanchor::tools

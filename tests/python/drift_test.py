@@ -8,6 +8,10 @@ import csv
 import importlib.util
 import io
 import json
+import os
+import pty
+import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -315,6 +319,28 @@ def plots(test: Test) -> None:
         test.want(done.returncode == 2 and "Traceback" not in done.stderr, f"drift_plot {arguments}: {done.stderr}")
 
 
+def progress(test: Test) -> None:
+    """A bar with the time left, on a terminal alone, after a second; none with --quiet."""
+    terminal, program_end = pty.openpty()
+    bar = ""
+    for tokens in (5000, 7000, 10000, 14000, 20000, 40000):
+        arguments = ["--generate", "normal", "--shape", f"1,{tokens},1,1,64", "--recipe", "hf-llama", "--threads", "1"]
+        command = [str(test.program), "drift", *arguments]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=program_end, check=True, timeout=600)
+        while select.select([terminal], [], [], 0)[0]:
+            bar += os.read(terminal, 65536).decode()
+        shown = re.search(r"\rdrift +[0-9]{1,2}%  [0-9]+ s left", bar)
+        if shown:  # it took more than a second
+            break
+    test.want(shown is not None, f"no bar in {bar!r}")
+    test.want(bar.endswith("\r") and bar[-62:].strip() == "", f"the bar is left standing: {bar[-80:]!r}")
+    test.want(test.drift(*arguments).stderr == "", "no bar but on a terminal")
+    subprocess.run([*command, "--quiet"], stdout=subprocess.DEVNULL, stderr=program_end, check=True, timeout=600)
+    test.want(not select.select([terminal], [], [], 0)[0], "no bar with --quiet")
+    os.close(terminal)
+    os.close(program_end)
+
+
 def pictures(test: Test) -> None:
     """--svg: one drawing for each axis that has several values, of itself alone, the same bytes every time."""
     picture = test.folder / "picture.svg"
@@ -433,6 +459,7 @@ def main() -> int:
         angles(test)
         plots(test)
         pictures(test)
+        progress(test)
         hostile(test)
     return finish(test.failures, f"{test.checks} checks of drift, {len(test.failures)} failed")
 
