@@ -150,12 +150,14 @@ DriftInput FromFile(const DriftInputOptions& options) {
   const bool is_capture = text != capture.file.metadata().end();
   AttentionProblem& problem = capture.problem;
   std::optional<RopeConfig> rope;
+  std::optional<float> scale;
   problem.mask.spec.rule = *MaskRuleFromName(options.mask.empty() ? "full" : options.mask);
   if (is_capture) {
     const CaptureSpec spec = ReadCaptureSpec(text->second, D);
     capture.layout = spec.layout;
     if (options.mask.empty()) problem.mask.spec = spec.mask;
     rope = spec.rope;
+    scale = spec.softmax_scale;
   }
   ReadCaptureRope(capture.file, std::move(rope), input);
   ReadTensors(input, problem);
@@ -168,6 +170,10 @@ DriftInput FromFile(const DriftInputOptions& options) {
   ReadTokens(capture);
   problem.rope.reset();
   input.defaults = capture.defaults;
+  if (scale && *scale != problem.softmax_scale) {
+    input.defaults.push_back(
+        fmt::format("softmax_scale: 1/sqrt({}), not the capture's {}", D, *scale));
+  }
   input.problem = problem;
   RefuseNonFinite("q", input.q);
   RefuseNonFinite("k", input.k);

@@ -22,13 +22,15 @@ using drift::RopeStage;
 using drift::StagedRope;
 using drift::StageSet;
 
-// The greatest position of the first tokens of every sequence.
+// The greatest position of the first tokens of every sequence, of queries and keys.
 int64_t LastPositionOf(const DriftInput& input, int64_t taken) {
-  const AttentionShape& shape = input.problem.shape;
+  const AttentionProblem& problem = input.problem;
   int64_t last = 0;
-  for (int64_t b = 0; b < shape.B; ++b) {
-    const auto begin = input.problem.k_positions.begin() + b * shape.Skv;
-    last = std::max(last, *std::max_element(begin, begin + taken));
+  for (const std::vector<int64_t>* positions : {&problem.q_positions, &problem.k_positions}) {
+    for (int64_t b = 0; b < problem.shape.B; ++b) {
+      const auto begin = positions->begin() + b * problem.shape.Skv;
+      last = std::max(last, *std::max_element(begin, begin + taken));
+    }
   }
   return last;
 }

@@ -102,12 +102,17 @@ class Measurement {
                                values_.begin());
   }
 
+  // Queries have tables of their own where their positions are not the keys'.
   void MakeTables(int64_t b) {
-    const AttentionShape& shape = input_.problem.shape;
-    tables_.clear();
+    const AttentionProblem& problem = input_.problem;
+    const int64_t* const of_q = problem.q_positions.data() + b * problem.shape.Sq;
+    const int64_t* const of_k = problem.k_positions.data() + b * problem.shape.Skv;
+    key_tables_.clear();
+    query_tables_.clear();
     for (const int64_t value : values_) {
-      const int64_t* positions = input_.problem.k_positions.data() + b * shape.Skv;
-      tables_.push_back(MakeTable(rope_, positions, T_, value, options_));
+      key_tables_.push_back(MakeTable(rope_, of_k, T_, value, options_));
+      if (std::equal(of_q, of_q + T_, of_k)) continue;
+      query_tables_.push_back(MakeTable(rope_, of_q, T_, value, options_));
     }
   }
 
@@ -136,10 +141,11 @@ class Measurement {
     for (drift::RotatedHead& rotated : head_.rotated) {
       rotated.q.resize(static_cast<size_t>(T_ * D_));
     }
+    const std::vector<RotationTable>& tables = query_tables_.empty() ? key_tables_ : query_tables_;
     ForTokens([&](int64_t t, double* x, double*) {
       LoadRow(input_.q, rope_.ModelFormat(), b, t, h, x);
       for (size_t side = 0; side < values_.size(); ++side) {
-        rope_.RotateHead(x, D_, TableAt(side, t), head_.rotated[side].q.data() + t * D_);
+        rope_.RotateHead(x, D_, TableAt(tables, side, t), head_.rotated[side].q.data() + t * D_);
       }
     });
   }
@@ -149,7 +155,7 @@ class Measurement {
     ForTokens([&](int64_t t, double* x, double* y) {
       LoadRow(input_.k, rope_.ModelFormat(), b, t, h, x);
       for (size_t side = 0; side < values_.size(); ++side) {
-        rope_.RotateHead(x, D_, TableAt(side, t), y);
+        rope_.RotateHead(x, D_, TableAt(key_tables_, side, t), y);
         for (int64_t d = 0; d < D_; ++d) keys_[side].At(d, t) = y[d];
       }
       if (!input_.v) return;
@@ -158,8 +164,8 @@ class Measurement {
     });
   }
 
-  const CosSin* TableAt(size_t side, int64_t t) const {
-    return tables_[side].data() + t * rope_.Pairs();
+  const CosSin* TableAt(const std::vector<RotationTable>& tables, size_t side, int64_t t) const {
+    return tables[side].data() + t * rope_.Pairs();
   }
 
   template <typename Body>
@@ -196,8 +202,8 @@ class Measurement {
   simd::EngineOptions options_;
   DriftProgress& show_;
   int64_t T_, D_;
-  std::vector<int64_t> values_;  // of all shifts, each once
-  std::vector<RotationTable> tables_;
+  std::vector<int64_t> values_;                           // of all shifts, each once
+  std::vector<RotationTable> key_tables_, query_tables_;  // of each value
   std::vector<Panels> keys_;
   HeadProblem head_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -32,6 +32,8 @@ class Case:
     rule: str = "full"
     ids: tuple[int, ...] = ()  # [S]
     reset: bool = False
+    apart: int = 0  # how much later queries stand than keys
+    by_batch: int = 0  # how much later each sequence stands than the one before
     theta: float = 10000.0
     shifts: tuple[tuple[int, int], ...] = ((0, 16), (17, 16))
     lengths: tuple[int, ...] = (96,)
@@ -52,6 +54,8 @@ def cases() -> list[Case]:
         Case("anchor", rule="anchor", ids=anchor, B=2, lengths=(30, 96)),
         Case("anchor, positions reset", rule="anchor", ids=anchor, reset=True),
         Case("one token in 3", one_in=3, lengths=(1, 50, 96)),
+        Case("queries elsewhere", B=2, apart=1000, lengths=(33, 96)),
+        Case("sequences elsewhere", B=3, S=40, lengths=(40,), by_batch=77, apart=3, one_in=2),
         Case("odd sizes", S=131, Hq=3, Hkv=3, D=6, lengths=(65, 131)),
     ]
 
@@ -146,8 +150,9 @@ def drift(case: Case, tensors: dict[str, np.ndarray], recipe: str, shift: tuple[
                            (("q", h), ("k", h * case.Hkv // case.Hq), ("v", h * case.Hkv // case.Hq)))  # fmt: skip
                 sides = []
                 for delta in shift:
-                    at = positions + delta
-                    sides.append(attention(rotate(q, recipe, case.theta, at), rotate(k, recipe, case.theta, at), mask))
+                    at = positions + b * case.by_batch + delta
+                    rotated = rotate(q, recipe, case.theta, at + case.apart), rotate(k, recipe, case.theta, at)
+                    sides.append(attention(*rotated, mask))
                 logits, weights = (np.asarray(a - b, F64) for a, b in zip(*sides))
                 column, signed = np.abs(weights).sum(axis=0), np.abs(weights.sum(axis=0))
                 keys["D_abs"] += n * column / case.B

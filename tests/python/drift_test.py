@@ -66,8 +66,11 @@ def numbers(test: Test, case: Case) -> None:
     stored = dict(tensors) if case.L > 1 else {name: value[0] for name, value in tensors.items()}
     if case.ids:
         stored["document_ids"] = np.array([case.ids] * case.B, dtype=np.int64)
-    if case.reset:
-        stored["position_ids"] = np.array([positions_of(case)] * case.B, dtype=np.int32)
+    positions = np.array([positions_of(case) + b * case.by_batch for b in range(case.B)], dtype=np.int32)
+    if case.reset or case.by_batch:
+        stored["position_ids"] = positions
+    if case.apart:
+        stored["q_position_ids"] = positions + np.int32(case.apart)
     path = test.write("case.safetensors", stored)
     report = test.json("--input", path, *arguments_of(case))
     wanted = [(shift, recipe, length) for shift in case.shifts for recipe in case.recipes for length in case.lengths]
@@ -257,6 +260,19 @@ def captures(test: Test) -> None:
         same = test.json("--generate", "normal", "--shape", "2,90,2,1,32", "--documents", "40,50", "--mask", "anchor",
                          "--rope-theta", "500000", "--seed", "5", "--recipe", "hf-llama")["rows"][0]  # fmt: skip
         test.want(row == same, f"capture in {layout}: {row} generated {same}")
+
+
+def scales(test: Test) -> None:
+    """A capture's own scale is not taken, and that is said."""
+    problem = test.folder / "problem"
+    bitanchor(test.program, "gen", "-o", problem, "--shape", "1,20,2,1,64", "--rope", "hf-llama")
+    test.want("softmax_scale" not in test.drift("--input", problem).stdout, "1/sqrt(64) is taken")
+    with safetensors.safe_open(str(problem), "np") as file:
+        metadata = json.loads(file.metadata()["bitanchor"])
+    metadata["softmax_scale"] = 0.5
+    path = test.write("scaled", safetensors.numpy.load_file(str(problem)), {"bitanchor": json.dumps(metadata)})
+    said = test.drift("--input", path).stdout
+    test.want("taken: softmax_scale: 1/sqrt(64), not the capture's 0.5\n" in said, f"a scale of 0.5: {said}")
 
 
 def angles(test: Test) -> None:
@@ -456,6 +472,7 @@ def main() -> int:
         rope_types(test)
         formats(test)
         captures(test)
+        scales(test)
         angles(test)
         plots(test)
         pictures(test)
