@@ -8,14 +8,14 @@
 #include <map>
 
 #include "tools/drift_lists.h"
-#include "tools/drift_report.h"
 
 namespace bitanchor::tools {
 
-std::string Joined(const RecipeNames& names, size_t most) {
+std::string Joined(const RecipeNames& names, size_t most, bool exact_is_one) {
   std::vector<std::pair<std::string, std::vector<std::string>>> by_dtype;
   for (const auto& [recipe, dtype] : names) {
-    const std::string of = recipe == kExact ? "" : " " + std::string(LowerName(dtype));
+    const std::string of =
+        exact_is_one && recipe == kExact ? "" : " " + std::string(LowerName(dtype));
     auto at = std::find_if(by_dtype.begin(), by_dtype.end(),
                            [&of = of](const auto& group) { return group.first == of; });
     if (at == by_dtype.end()) at = by_dtype.insert(at, {of, {}});
@@ -46,10 +46,15 @@ std::vector<ChartSeries> Merged(const std::vector<NamedSeries>& lines) {
       at->names.insert(at->names.end(), line.names.begin(), line.names.end());
     }
   }
+  const auto has_exact = [](const NamedSeries& line) {
+    return std::any_of(line.names.begin(), line.names.end(),
+                       [](const RecipeName& name) { return name.first == kExact; });
+  };
+  const bool exact_is_one = std::count_if(merged.begin(), merged.end(), has_exact) <= 1;
   std::vector<ChartSeries> series;
   for (NamedSeries& line : merged) {
-    line.series.name = Joined(line.names, line.names.size());
-    line.series.label = Joined(line.names, 2);
+    line.series.name = Joined(line.names, line.names.size(), exact_is_one);
+    line.series.label = Joined(line.names, 2, exact_is_one);
     series.push_back(std::move(line.series));
   }
   return series;
@@ -83,6 +88,22 @@ void SmoothKeys(const std::vector<drift::KeyDrift>& keys, double drift::KeyDrift
     series.x.push_back(x / static_cast<double>(points.size()));
     series.y.push_back(y / static_cast<double>(points.size()));
   }
+}
+
+std::vector<ChartSeries> StageLines(const StagePositions& found) {
+  std::vector<ChartSeries> all;
+  for (size_t n = 0; n < drift::kRopeStages.size(); ++n) {
+    ChartSeries series;
+    series.name = drift::Name(drift::kRopeStages[n]);
+    series.style = static_cast<int>(n);
+    for (const drift::StageCosts& pair : found.pairs) {
+      if (pair.first_position[n] < 0) continue;
+      series.x.push_back(std::fabs(pair.inverse_frequency));
+      series.y.push_back(static_cast<double>(pair.first_position[n]));
+    }
+    if (!series.x.empty()) all.push_back(series);
+  }
+  return all;
 }
 
 }  // namespace bitanchor::tools

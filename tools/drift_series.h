@@ -11,15 +11,17 @@
 #include "lib/drift/attention_drift.h"
 #include "lib/file/line_chart.h"
 #include "lib/tensor/dtype.h"
+#include "tools/drift_report.h"
 
 namespace bitanchor::tools {
 
 using RecipeName = std::pair<std::string, DType>;
 using RecipeNames = std::vector<RecipeName>;
 
-// By dtype: "hf-llama, apex bf16; meta-llama f32"; exact, which is the same in all, has none. Of
-// each at most `most` recipes; the others are counted: "hf-llama, apex +3 bf16".
-std::string Joined(const RecipeNames& names, size_t most);
+// By dtype: "hf-llama, apex bf16; meta-llama f32"; exact without one where it is the same in all,
+// as it is if the input is exact in all. Of each at most `most` recipes; the others are counted:
+// "hf-llama, apex +3 bf16".
+std::string Joined(const RecipeNames& names, size_t most, bool exact_is_one);
 
 struct NamedSeries {
   ChartSeries series;
@@ -35,6 +37,9 @@ void SortByX(ChartSeries& series);
 // token n one_in.
 void SmoothKeys(const std::vector<drift::KeyDrift>& keys, double drift::KeyDrift::*quantity,
                 int64_t one_in, ChartSeries& series);
+
+// A line for each stage that costs an ulp somewhere: the least position by the pair's frequency.
+std::vector<ChartSeries> StageLines(const StagePositions& found);
 
 }  // namespace bitanchor::tools
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <map>
 #include <set>
@@ -22,7 +21,7 @@ double DSigned(const DriftRow& row) { return row.drift.D_signed; }
 double DLogit(const DriftRow& row) { return row.drift.keys.front().D_logit; }
 
 ChartDash DashOf(const DriftRow& row) {
-  if (row.recipe == kExact || row.dtype == DType::kBF16) return ChartDash::kSolid;
+  if (row.dtype == DType::kBF16) return ChartDash::kSolid;
   return row.dtype == DType::kF16 ? ChartDash::kDashDot : ChartDash::kDashed;
 }
 
@@ -97,6 +96,15 @@ class Charts {
     page_.charts.push_back({std::move(title), std::move(x), std::move(y), std::move(series)});
   }
 
+  // Whether exact is the same in every dtype.
+  bool ExactIsOne(Quantity quantity) const {
+    std::set<std::string> values;  // as text, NaN is its own equal
+    for (const DriftRow& row : report_.rows) {
+      if (row.recipe == kExact) values.insert(fmt::to_string(quantity(row)));
+    }
+    return values.size() <= 1;
+  }
+
   // A row for each recipe and dtype.
   void Recipes() {
     for (const auto& [name, quantity] : {std::pair<std::string, Quantity>("D_abs", DAbs),
@@ -104,12 +112,11 @@ class Charts {
       ChartAxis x{name}, y;
       x.from_zero = y.reversed = true;
       y.scale = ChartScale::kLinear;
+      const bool exact_is_one = ExactIsOne(quantity);
       std::vector<ChartSeries> series;
       for (const DriftRow& row : report_.rows) {
-        const std::string says = Joined({{row.recipe, row.dtype}}, 1);
-        const bool exact_again = row.recipe == kExact && !series.empty() &&
-                                 series.back().style == styles_.at(row.recipe);
-        if (exact_again) continue;
+        const std::string says = Joined({{row.recipe, row.dtype}}, 1, exact_is_one);
+        if (!y.ticks.empty() && y.ticks.back().label == says) continue;
         const double place = static_cast<double>(y.ticks.size());
         y.ticks.push_back({place, says, ""});
         series.push_back(Styled(row));
@@ -260,27 +267,11 @@ class Charts {
       ChartAxis x{"rotary pair's frequency, radians a position"};
       ChartAxis y{fmt::format("least position, of {}", report_.positions)};
       x.reversed = y.from_zero = y.whole = true;
-      Add("where an ulp of a bf16 logit is lost: " + Joined(names, 4), x, y, series);
+      Add("where an ulp of a bf16 logit is lost: " + Joined(names, 4, true), x, y, series);
     }
     if (without.empty()) return;
     page_.lines.push_back(fmt::format("no stage costs an ulp of a bf16 logit below position {}: {}",
-                                      report_.positions, Joined(without, without.size())));
-  }
-
-  static std::vector<ChartSeries> StageLines(const StagePositions& found) {
-    std::vector<ChartSeries> all;
-    for (size_t n = 0; n < drift::kRopeStages.size(); ++n) {
-      ChartSeries series;
-      series.name = drift::Name(drift::kRopeStages[n]);
-      series.style = static_cast<int>(n);
-      for (const drift::StageCosts& pair : found.pairs) {
-        if (pair.first_position[n] < 0) continue;
-        series.x.push_back(std::fabs(pair.inverse_frequency));
-        series.y.push_back(static_cast<double>(pair.first_position[n]));
-      }
-      if (!series.x.empty()) all.push_back(series);
-    }
-    return all;
+                                      report_.positions, Joined(without, without.size(), true)));
   }
 
   const DriftReport& report_;

@@ -390,6 +390,14 @@ def pictures(test: Test) -> None:
     words = picture.read_text()
     for word in (">8<", ">32<", ">64<", ">0<"):
         test.want(word in words, f"--svg: no tick {word}")
+    # exact is of what the model's format makes of q and k: of an f32 file another one in each, of one in bf16 the same.
+    random = np.random.default_rng(3)
+    for dtype, exact_names in ((F32, {"exact bf16", "exact f32"}), (BF16, {"exact"})):
+        path = test.write("exact", {name: random.standard_normal((1, 8, 1, 4)).astype(dtype) for name in "qk"})
+        for more in ([], ["--shifts", "0:16,8:16"]):
+            test.drift("--input", path, "--dtype", "bf16,f32", "--recipe", "exact", *more, "--svg", picture)
+            names = set(re.findall(">(exact[^<:]*)<", picture.read_text()))
+            test.want(names == exact_names, f"--svg: {names} of {dtype}")
     # What is not finite is said to be missing: f16 ends at 65504.
     big = np.full((1, 8, 1, 4), 60000, F32)
     path = test.write("big", {"q": big, "k": big})
