@@ -242,6 +242,7 @@ float ExponentScale(float softmax_scale) {
 ScheduledRow AnswerOf(const AttentionProblem& problem, const Schedule& schedule,
                       const SpecialFunctions& functions, const Sequence& sequence, int64_t h,
                       int64_t n) {
+  assert(matrix_unit::FindModel(schedule.unit, problem.dtype) != nullptr);
   const int64_t tiles = sequence.Tiles(n);
   if (tiles == 0) {
     return {std::vector<Admissible>(static_cast<size_t>(problem.shape.D)), kInfinity};

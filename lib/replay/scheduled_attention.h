@@ -54,7 +54,8 @@ struct ScheduledRow {
 // c: what the kernels multiply scores by.
 float ExponentScale(float softmax_scale);
 
-// Query `n` of the sequence (an index into its queries), head h. q and k are used as they are.
+// Query `n` of the sequence (an index into its queries), head h. q and k are used as they are. The
+// schedule's unit has a model for q's dtype, of truncated sums (asserted).
 ScheduledRow AnswerOf(const AttentionProblem& problem, const Schedule& schedule,
                       const SpecialFunctions& functions, const Sequence& sequence, int64_t h,
                       int64_t n);
