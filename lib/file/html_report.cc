@@ -17,6 +17,7 @@
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
 #include "lib/recipe/mistake.h"
+#include "lib/recipe/schedule.h"
 #include "lib/verdict/rule.h"
 
 namespace bitanchor {
@@ -63,9 +64,11 @@ std::string Causes(const std::vector<Cause>& causes) {
 
 // The bar's colours in words, with what they are called.
 std::string CensusKey(const Verdict& verdict) {
-  const bool replay = verdict.mode == "replay";
-  std::string key = KeyItem("s-exact", replay ? "the same bits" : "exact: the right rounding");
-  if (!replay) key += KeyItem("s-within", "within the interval");
+  const bool sets = IsReplayOfSets(verdict), replay = verdict.mode == "replay" && !sets;
+  std::string key = KeyItem("s-exact", sets     ? "the only bits possible"
+                                       : replay ? "the same bits"
+                                                : "exact: the right rounding");
+  if (!replay) key += KeyItem("s-within", sets ? "one of several possible" : "within the interval");
   const auto any = [&](auto count) {
     return std::any_of(verdict.outputs.begin(), verdict.outputs.end(),
                        [&](const OutputVerdict& output) { return count(output.census) > 0; });
@@ -77,7 +80,7 @@ std::string CensusKey(const Verdict& verdict) {
 }
 
 std::string Overview(const Verdict& verdict) {
-  const bool replay = verdict.mode == "replay";
+  const bool replay = verdict.mode == "replay" && !IsReplayOfSets(verdict);
   if (verdict.outputs.empty()) return "";
   std::string rows;
   for (const OutputVerdict& output : verdict.outputs) {
@@ -178,7 +181,7 @@ std::string Breakdowns(const OutputVerdict& output) {
 std::string Output(const OutputVerdict& output, const Judgement& judgement) {
   const Census& c = output.census;
   const int64_t n = c.elements();
-  const bool replay = judgement.verdict.mode == "replay";
+  const bool replay = judgement.verdict.mode == "replay" && !IsReplayOfSets(judgement.verdict);
   const std::string name = MarkupEscaped(output.name);
   const std::string biases = Biases(output.biases);
   if (c.exact == n) {
@@ -200,7 +203,7 @@ std::string Output(const OutputVerdict& output, const Judgement& judgement) {
   if (!replay)
     figures += Figure(Short(c.max_share), "worst share of what is allowed", c.max_share > 1);
   if (!replay && c.pinned > 0)
-    figures += Figure(Percent(c.pinned, n), "with one admissible number");
+    figures += Figure(PinnedShare(c.pinned, n), "with one admissible number");
   const std::string heat = HeatMap(c, AxesOf(output.name, judgement.capture.problem.shape), replay);
   const bool first = judgement.verdict.FirstOut() == output.name;
   return fmt::format(
@@ -218,6 +221,8 @@ std::string Output(const OutputVerdict& output, const Judgement& judgement) {
 std::string_view ExplainsItself(const Verdict& verdict) {
   const Contract* contract = FindContract(verdict.name);
   const AttentionRecipe* recipe = FindAttentionRecipe(verdict.name);
+  const Schedule* schedule = FindSchedule(verdict.name);
+  if (verdict.mode == "replay" && schedule != nullptr) return schedule->says;
   if (verdict.mode == "contract" && contract != nullptr) return contract->says;
   return verdict.mode == "replay" && recipe != nullptr ? recipe->says : "";
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/file/report_text.h"
+#include "lib/file/schedule_file.h"
 
 namespace bitanchor {
 namespace {
@@ -116,6 +117,28 @@ Json CausesJson(const std::vector<Cause>& causes) {
   return json;
 }
 
+Json SchedulesJson(const std::vector<ScheduleMatch>& schedules) {
+  Json json = Json::array();
+  for (const ScheduleMatch& match : schedules) {
+    const Schedule& schedule = match.schedule;
+    json.push_back({{"name", match.name},
+                    {"unit", schedule.unit},
+                    {"same_units", match.same_units},
+                    {"tile_keys", match.tile.keys},
+                    {"order", Name(schedule.order)},
+                    {"exp_argument", Name(schedule.exp_argument)},
+                    {"row_sum", Name(schedule.row_sum)},
+                    {"fused_row_sum", schedule.fused_row_sum},
+                    {"normalisation", Name(schedule.normalisation)},
+                    {"rows", match.rows},
+                    {"elements", match.elements},
+                    {"reproduces", Number(match.reproduces)},
+                    {"pinned", Number(match.pinned)},
+                    {"rounded", Number(match.rounded)}});
+  }
+  return json;
+}
+
 Json OutputJson(const OutputVerdict& output, Layout layout) {
   const Census& census = output.census;
   Json worst = Json::array();
@@ -183,6 +206,7 @@ std::string JsonReport(const Judgement& judgement) {
                      {"outputs", outputs},
                      {"rules", RulesJson(verdict.rules)},
                      {"causes", CausesJson(verdict.causes)},
+                     {"schedules", SchedulesJson(verdict.schedules)},
                      {"signatures", verdict.signatures},
                      {"would_miss", WouldMissJson(verdict.would_miss)},
                      {"inverse_frequencies", frequencies},

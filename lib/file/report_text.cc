@@ -45,6 +45,16 @@ std::string RuleHeadline(const Verdict& verdict) {
                      RuleText(*first));
 }
 
+// "99.5% of o and 0% of lse".
+std::string PinnedOf(const Verdict& verdict) {
+  std::vector<std::string> shares;
+  for (const OutputVerdict& output : verdict.outputs) {
+    shares.push_back(PinnedShare(output.census.pinned, output.census.elements()) + " of " +
+                     output.name);
+  }
+  return Listed(shares);
+}
+
 std::string FailHeadline(const Verdict& verdict) {
   const std::string_view first = verdict.FirstOut();
   const OutputVerdict* wrong = nullptr;
@@ -63,9 +73,10 @@ std::string FailHeadline(const Verdict& verdict) {
         "{} is biased: every element is admitted by {}, and yet the errors lean one way.{}", first,
         JudgedBy(verdict), also);
   }
-  const std::string how = verdict.mode == "replay"
-                              ? "do not have the bits of recipe " + verdict.name
-                              : "are outside what " + JudgedBy(verdict) + " admits";
+  const std::string how =
+      IsReplayOfSets(verdict)    ? "have no bits that " + verdict.name + " may give"
+      : verdict.mode == "replay" ? "do not have the bits of recipe " + verdict.name
+                                 : "are outside what " + JudgedBy(verdict) + " admits";
   return fmt::format("{} is wrong: {} of its {} elements {}.{}", first, Grouped(Wrong(census)),
                      Grouped(census.elements()), how, also);
 }
@@ -79,10 +90,14 @@ std::string PassHeadline(const Verdict& verdict) {
   const std::string but =
       undetermined > 0 ? fmt::format(", but for {} that nothing decides", Grouped(undetermined))
                        : "";
-  const std::string is = verdict.mode == "replay" ? "has the bits of recipe " + verdict.name
-                                                  : "is admitted by " + JudgedBy(verdict);
-  return fmt::format("Every one of {} elements of {} {}{}.", Grouped(elements),
-                     Listed(NamesOfOutputs(verdict)), is, but);
+  const bool sets = IsReplayOfSets(verdict);
+  const std::string is = sets                       ? "has bits that " + verdict.name + " may give"
+                         : verdict.mode == "replay" ? "has the bits of recipe " + verdict.name
+                                                    : "is admitted by " + JudgedBy(verdict);
+  const std::string pinned =
+      sets ? " Only one number is possible for " + PinnedOf(verdict) + "." : "";
+  return fmt::format("Every one of {} elements of {} {}{}.{}", Grouped(elements),
+                     Listed(NamesOfOutputs(verdict)), is, but, pinned);
 }
 
 }  // namespace
@@ -99,10 +114,23 @@ std::string Percent(int64_t part, int64_t all) {
                      all == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(all));
 }
 
+std::string PinnedShare(int64_t part, int64_t all) {
+  if (part == all) return "100%";
+  const double share = 100.0 * static_cast<double>(part) / static_cast<double>(all);
+  return fmt::format("{:.4g}%", std::min(share, 99.99));
+}
+
 std::string Short(double x) { return fmt::format("{:.4g}", x); }
 
 std::string JudgedBy(const Verdict& verdict) {
   return verdict.name.empty() ? verdict.mode : verdict.mode + " " + verdict.name;
+}
+
+bool IsReplayOfSets(const Verdict& verdict) {
+  if (verdict.mode != "replay") return false;
+  return std::any_of(
+      verdict.outputs.begin(), verdict.outputs.end(),
+      [](const OutputVerdict& output) { return output.census.pinned < output.census.elements(); });
 }
 
 std::string ProblemLine(const AttentionProblem& problem) {

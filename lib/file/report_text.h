@@ -13,10 +13,14 @@
 
 namespace bitanchor {
 
-std::string Grouped(int64_t count);                // "98,304"
-std::string Percent(int64_t part, int64_t all);    // "34.6%"; "0%" of nothing
-std::string Short(double x);                       // four digits; "inf", "nan"
-std::string JudgedBy(const Verdict& verdict);      // "contract flash-bf16"
+std::string Grouped(int64_t count);              // "98,304"
+std::string Percent(int64_t part, int64_t all);  // "34.6%"; "0%" of nothing
+// Four digits, and "100%" of all alone: "99.96%".
+std::string PinnedShare(int64_t part, int64_t all);
+std::string Short(double x);                   // four digits; "inf", "nan"
+std::string JudgedBy(const Verdict& verdict);  // "contract flash-bf16"
+// Whether answers were compared with sets of bits that may be, a schedule's, not with one answer.
+bool IsReplayOfSets(const Verdict& verdict);
 std::string ProblemLine(const AttentionProblem&);  // "BF16 B 1 Sq 384 ..., mask anchor, causal"
 
 // The whole verdict in one sentence.

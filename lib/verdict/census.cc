@@ -22,6 +22,16 @@ double Ulp(DType dtype, double at) {
 
 bool SameBits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
 
+// In the order in which -0 is below +0.
+bool IsBelow(float a, float b) { return a < b || (a == b && std::signbit(a) && !std::signbit(b)); }
+
+// Whether one number alone is admissible.
+bool IsPinned(const Interval& interval, Strictness strictness) {
+  if (strictness == Strictness::kBits) return true;
+  if (strictness == Strictness::kInterval) return interval.low == interval.high;
+  return std::isnan(interval.low) || SameBits(interval.low, interval.high);
+}
+
 // Worse first; then by index, so that the order is total.
 bool Worse(const WorstElement& a, const WorstElement& b) {
   return a.share != b.share ? a.share > b.share : a.index < b.index;
@@ -40,6 +50,13 @@ Standing Census::Judge(float got, const Interval& interval) const {
     return std::isnan(got) ? Standing::kExact : Standing::kNonfiniteMismatch;
   if (interval.low > interval.high) return Standing::kUndetermined;
   if (std::isnan(got)) return Standing::kNonfiniteMismatch;
+  if (strictness_ == Strictness::kSet) {
+    if (IsBelow(got, interval.low) || IsBelow(interval.high, got)) {
+      return std::isinf(got) || std::isinf(interval.want) ? Standing::kNonfiniteMismatch
+                                                          : Standing::kOutside;
+    }
+    return IsPinned(interval, strictness_) ? Standing::kExact : Standing::kWithin;
+  }
   if (SameBits(got, RoundTo(dtype_, interval.want))) return Standing::kExact;
   if (Admits(interval, got)) return Standing::kWithin;
   const bool infinite = std::isinf(got) || std::isinf(interval.want);
@@ -60,7 +77,7 @@ void Census::AddRow(const ElementIndex& first, const float* got, const Interval*
     outside += standing == Standing::kOutside;
     nonfinite_mismatch += standing == Standing::kNonfiniteMismatch;
     undetermined += standing == Standing::kUndetermined;
-    pinned += interval.low == interval.high;
+    pinned += IsPinned(interval, strictness_);
     if (standing == Standing::kUndetermined) continue;
     const bool wrong = standing == Standing::kOutside || standing == Standing::kNonfiniteMismatch;
     row.wrong += wrong;

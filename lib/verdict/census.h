@@ -40,8 +40,9 @@ inline constexpr size_t kUlpBins = 12;
 inline constexpr std::array<double, kUlpBins - 1> kUlpBinEnds = {0.5, 1,  2,   4,    8,    16,
                                                                  32,  64, 256, 1024, 65536};
 
-// How a census compares. In replay only the bits wanted will do.
-enum class Strictness { kInterval, kBits };
+// How a census compares. In replay only the bits wanted will do; or, where an interval is a set of
+// bits, -0 below +0, those of the set: exact is the one of a set of one, within one of several.
+enum class Strictness { kInterval, kBits, kSet };
 
 // Order does not matter: adding the same rows in any order, on any number of censuses merged in any
 // order, gives the same census to the bit.

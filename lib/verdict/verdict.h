@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/recipe/frequency_choice.h"
+#include "lib/recipe/schedule.h"
 #include "lib/verdict/census.h"
 #include "lib/verdict/place.h"
 
@@ -47,6 +48,18 @@ struct Cause {
   std::string says, fix;
 };
 
+// A GPU's schedule, and how much of the sampled rows of o and lse it accounts for.
+struct ScheduleMatch {
+  std::string name;    // the schedule's, or what is otherwise than in one that has a name
+  Schedule schedule;   // without its tiles, but for this one
+  Tile tile;
+  std::vector<std::string> same_units;  // others with the same bits
+  int64_t rows = 0, elements = 0;       // compared
+  double reproduces = 0;  // share of elements that are of its sets
+  double pinned = 0;      // share with one number alone in its set
+  double rounded = 0;     // share that has the bits of correctly rounded special functions
+};
+
 struct Verdict {
   std::string mode, name;  // how it was judged: "contract", "replay" or "rule", and by which
   std::vector<OutputVerdict> outputs;
@@ -62,6 +75,8 @@ struct Verdict {
   std::vector<WouldMiss> would_miss = {};
   std::vector<RuleVerdict> rules = {};  // mode "rule": they alone decide
   std::vector<Cause> causes = {};
+  // Sought by explain: that reproduce every element, best first; else the nearest alone.
+  std::vector<ScheduleMatch> schedules = {};
   std::vector<std::string> signatures = {};  // where wrong elements are, where it is a pattern
 
   // fail: an element is outside or wrongly (not) finite, or an output is biased, or a rule says no.
