@@ -15,7 +15,9 @@
 #include "tools/diagnose.h"
 #include "tools/judge.h"
 #include "tools/judge_rules.h"
+#include "tools/judge_schedule.h"
 #include "tools/report_options.h"
+#include "tools/schedule_option.h"
 #include "tools/would_miss.h"
 
 namespace bitanchor::tools {
@@ -24,6 +26,7 @@ namespace {
 struct CheckOptions {
   std::string capture, contract, recipe;
   std::optional<std::string> rules;  // absent: by contract or recipe
+  SpecialFunctionOption special_functions;
   ReportOptions reports;
   SampleOptions sample;
   bool allow_inconclusive = false;
@@ -39,7 +42,8 @@ void PrintOutput(const OutputVerdict& output, Layout layout) {
   if (c.nonfinite_mismatch > 0) fmt::print("   non-finite mismatch {}", c.nonfinite_mismatch);
   if (c.undetermined > 0) fmt::print("   undetermined {}", c.undetermined);
   if (c.pinned > 0) {
-    fmt::print("\n  one admissible number for {} elements ({})", c.pinned, Percent(c.pinned, n));
+    fmt::print("\n  one admissible number for {} elements ({})", c.pinned,
+               PinnedShare(c.pinned, n));
   }
   fmt::print("\n  largest error {:.4g} ulp, worst share of the bound {:.4g}\n", c.max_ulp,
              c.max_share);
@@ -114,6 +118,8 @@ int Check(CheckOptions& options) {
   if (!options.recipe.empty() && options.sample.rows > 0) {
     throw InputError("--sample-rows", "--recipe as well", "a contract: replay computes every row");
   }
+  const auto schedule = ScheduleOption(options.recipe);
+  if (!schedule) options.special_functions.RequireSchedule();
   options.reports.Begin(options.capture);
   const Capture capture = ReadCapture(options.capture);
   RequireAnswer(capture, options.capture);
@@ -129,6 +135,9 @@ int Check(CheckOptions& options) {
       RefuseMistakenCapture(options.capture, verdict.causes.front());
     }
     verdict.would_miss = WouldMissByContract(capture, contract, engine);
+  } else if (schedule) {
+    verdict =
+        JudgeBySchedule(capture, schedule->schedule, options.special_functions.With({}), engine);
   } else {
     verdict = JudgeByReplay(capture, RecipeOption(options.recipe), engine);
   }
@@ -159,7 +168,10 @@ void AddCheck(CLI::App& app, Action& run) {
       "--contract", options->contract,
       "Judge by this contract (default: flash-<dtype of q>), by one on a certain matrix unit "
       "(tensor-core-bf16/hopper), or by one in a FILE.json");
-  command->add_option("--recipe", options->recipe, "Judge by replay: demand this recipe's bits");
+  command->add_option("--recipe", options->recipe,
+                      "Judge by replay: demand this recipe's bits, or those that a GPU's schedule "
+                      "admits (flash-attention-2/sm80, or one in a FILE.json)");
+  options->special_functions.AddTo(*command);
   command->add_option("--rule", options->rules,
                       "Judge by acceptance rules that others use, torch,ggml for example; "
                       "`bitanchor info` lists them");

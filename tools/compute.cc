@@ -2,6 +2,7 @@
 
 #include "lib/file/capture_writer.h"
 #include "lib/recipe/rope_recipe.h"
+#include "lib/recipe/schedule.h"
 #include "lib/scalar/attention.h"
 #include "lib/scalar/rope.h"
 #include "lib/tensor/error.h"
@@ -135,6 +136,7 @@ const AttentionRecipe& RecipeOption(const std::string& name) {
   std::string names;
   for (const AttentionRecipe& r : AttentionRecipes())
     names += (names.empty() ? "" : ", ") + std::string(r.name);
+  for (const Schedule& schedule : Schedules()) names += ", " + schedule.name;
   throw InputError("--recipe", name.substr(0, 60), "one of " + names);
 }
 

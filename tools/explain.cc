@@ -9,7 +9,9 @@
 #include "tools/contract_option.h"
 #include "tools/diagnose.h"
 #include "tools/judge.h"
+#include "tools/replay_search.h"
 #include "tools/report_options.h"
+#include "tools/schedule_option.h"
 
 namespace bitanchor::tools {
 namespace {
@@ -17,6 +19,7 @@ namespace {
 struct ExplainOptions {
   std::string capture, contract;
   SampleOptions sample;
+  SpecialFunctionOption special_functions;
   ReportOptions reports;
   CommonOptions common;
 };
@@ -47,8 +50,11 @@ int Explain(ExplainOptions& options) {
   Verdict verdict = JudgeByContract(capture, contract, options.sample, engine);
   const Outcome outcome = verdict.Result();
   if (outcome == Outcome::kFail) verdict.causes = Diagnose(capture, contract, verdict, engine);
+  const ReplaySearch search = SearchSchedules(capture, options.special_functions.With({}), engine);
+  verdict.schedules = search.matches;
   if (!options.reports.TakesStdout()) {
     if (!options.common.quiet && outcome == Outcome::kFail) PrintCauses(verdict);
+    if (!options.common.quiet) fmt::print("{}", SearchText(search));
     fmt::print("verdict: {}{}\n", Name(outcome),
                outcome == Outcome::kPass ? ": there is nothing to explain" : "");
     if (outcome == Outcome::kInconclusive) {
@@ -65,7 +71,8 @@ void AddExplain(CLI::App& app, Action& run) {
   auto options = std::make_shared<ExplainOptions>();
   CLI::App* command = app.add_subcommand(
       "explain",
-      "Name what a failing kernel did wrong: exit 0 it passes, 1 it fails, 2 bad input.\n\n"
+      "Name what a failing kernel did wrong, and the GPU's schedule that makes its bits: exit 0 it "
+      "passes, 1 it fails, 2 bad input.\n\n"
       "  bitanchor explain capture.safetensors\n");
   command->add_option("capture", options->capture, "A capture file with at least one answer")
       ->required();
@@ -78,6 +85,7 @@ void AddExplain(CLI::App& app, Action& run) {
                    "Look only at so many rows of o and lse: for long contexts, where all take long")
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", options->sample.seed, "Which rows are sampled");
+  options->special_functions.AddTo(*command);
   options->reports.AddTo(*command);
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return Explain(*options); }; });

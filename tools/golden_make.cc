@@ -11,6 +11,7 @@
 #include "lib/file/printable.h"
 #include "lib/file/write_file.h"
 #include "lib/problem/generate.h"
+#include "lib/recipe/schedule.h"
 #include "lib/tensor/error.h"
 #include "tools/golden.h"
 
@@ -125,6 +126,10 @@ void WriteTensors(const MakeOptions& options, const Golden& golden, const GivenP
 }
 
 int Make(const MakeOptions& options) {
+  if (options.recipe.ends_with(".json") || FindSchedule(options.recipe) != nullptr) {
+    throw InputError("--recipe", Quoted(options.recipe),
+                     "a recipe: a schedule leaves some bits to the GPU, so that no digest holds");
+  }
   const simd::EngineOptions engine = options.common.Engine("golden");
   const bool drawn = options.capture.empty();
   if (drawn && options.problem.shape.empty()) {

@@ -9,6 +9,7 @@
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
 #include "lib/recipe/rope_recipe.h"
+#include "lib/recipe/schedule.h"
 #include "lib/verdict/rule.h"
 #include "simd/targets.h"
 #include "tools/commands.h"
@@ -23,13 +24,18 @@ Json InfoJson() {
        contracts = Json::array(), rules = Json::array(), units = Json::array();
   for (const simd::Target& target : simd::Targets()) targets.push_back({{"name", target.name}});
   for (const AttentionRecipe& recipe : AttentionRecipes()) recipes.push_back(recipe.name);
+  Json schedules = Json::array();
+  for (const Schedule& schedule : Schedules()) {
+    recipes.push_back(schedule.name);
+    schedules.push_back(schedule.name);
+  }
   for (const RopeRecipe& recipe : RopeRecipes()) ropes.push_back(recipe.name);
   for (const Contract& contract : Contracts()) contracts.push_back(contract.name);
   for (const Rule& rule : Rules()) rules.push_back(rule.name);
   for (const std::string_view unit : matrix_unit::Units()) units.push_back(unit);
   return {{"targets", targets},    {"compiler", BITANCHOR_COMPILER}, {"recipes", recipes},
           {"rope_recipes", ropes}, {"contracts", contracts},         {"rules", rules},
-          {"units", units}};
+          {"units", units},        {"schedules", schedules}};
 }
 
 void PrintInfo() {
@@ -38,6 +44,11 @@ void PrintInfo() {
   fmt::print("\n\nattention recipes (--recipe):\n");
   for (const AttentionRecipe& recipe : AttentionRecipes())
     fmt::print("  {:20} {}\n", recipe.name, recipe.says);
+  fmt::print("\nschedules of GPU kernels, forward (--recipe; what they leave open is a set):\n");
+  for (const Schedule& schedule : Schedules()) {
+    fmt::print("  {:28} {}\n  {:28} unit {}; {}\n", schedule.name, schedule.says, "", schedule.unit,
+               schedule.source);
+  }
   fmt::print("\nRoPE recipes (rope.recipe in a capture):\n");
   for (const RopeRecipe& recipe : RopeRecipes())
     fmt::print("  {:20} {}\n", recipe.name, recipe.says);

@@ -57,11 +57,6 @@ void JudgeAttention(const Capture& capture, const Contract& contract,
   if (capture.lse) verdict.outputs.push_back(VerdictOfLse(contract, Skv, census[1]));
 }
 
-void NoteAbsent(const Capture& capture, Verdict& verdict) {
-  if (!capture.o) verdict.not_judged.push_back("o (not in the capture)");
-  if (!capture.lse) verdict.not_judged.push_back("lse (not in the capture)");
-}
-
 constexpr struct {
   const char* name;
   TensorView Capture::*got;
@@ -131,6 +126,18 @@ OutputVerdict VerdictOfLse(const Contract& contract, int64_t Skv, const Census& 
   return {"lse", census, FindBias(census.bias, {0, floor}, kOfLse)};
 }
 
+OutputVerdict VerdictOfBits(const std::string& name, const TensorView& got,
+                            const TensorView& want) {
+  Census census(got.dtype, Strictness::kBits);
+  ReplayRows(got, want, census);
+  return {name, census};
+}
+
+void NoteAbsent(const Capture& capture, Verdict& verdict) {
+  if (!capture.o) verdict.not_judged.push_back("o (not in the capture)");
+  if (!capture.lse) verdict.not_judged.push_back("lse (not in the capture)");
+}
+
 Verdict JudgeByContract(const Capture& capture, const Contract& contract,
                         const SampleOptions& sample, const simd::EngineOptions& options) {
   Verdict verdict{"contract", std::string(contract.name), {}, {}};
@@ -150,9 +157,7 @@ Verdict JudgeByReplay(const Capture& capture, const AttentionRecipe& recipe,
   Verdict verdict{"replay", std::string(recipe.name), {}, {}};
   Rotated rotated = Rotate(capture.problem, capture.layout, Engine::kSimd, options);
   const auto replay = [&](const std::string& name, const TensorView& got, const TensorView& want) {
-    Census census(got.dtype, Strictness::kBits);
-    ReplayRows(got, want, census);
-    verdict.outputs.push_back({name, census});
+    verdict.outputs.push_back(VerdictOfBits(name, got, want));
   };
   if (capture.q_rope) {
     replay("q_rope", capture.q_rope, rotated.problem.q);

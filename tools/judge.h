@@ -2,6 +2,8 @@
 #ifndef BITANCHOR_TOOLS_JUDGE_H_
 #define BITANCHOR_TOOLS_JUDGE_H_
 
+#include <string>
+
 #include "lib/file/capture.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/contract.h"
@@ -17,6 +19,10 @@ void RequireAnswer(const Capture& capture, const std::string& path);
 // A census of o, or of LSE (natural, scaled), and the biases that a contract says something about.
 OutputVerdict VerdictOfO(const Contract& contract, int64_t Skv, const Census& census);
 OutputVerdict VerdictOfLse(const Contract& contract, int64_t Skv, const Census& census);
+
+// A census of a tensor that has to have the bits of another, and of what the capture lacks.
+OutputVerdict VerdictOfBits(const std::string& name, const TensorView& got, const TensorView& want);
+void NoteAbsent(const Capture& capture, Verdict& verdict);
 
 // Each answer against the interval that the contract leaves around the exact centre. o and lse
 // start from the capture's q_rope and k_rope where it has them; where it has rope without them,
