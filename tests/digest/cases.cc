@@ -31,6 +31,7 @@ std::vector<Case> AllCases() {
   AddRopeCases(cases);
   AddAttentionCases(cases);
   AddMatrixUnitCases(cases);
+  AddReplayCases(cases);
   return cases;
 }
 

@@ -46,6 +46,7 @@ void AddAttentionCases(std::vector<Case>& cases);
 void AddRopeCases(std::vector<Case>& cases);
 void AddNumberCases(std::vector<Case>& cases);
 void AddMatrixUnitCases(std::vector<Case>& cases);
+void AddReplayCases(std::vector<Case>& cases);
 
 std::vector<Case> AllCases();  // in the order of digests.txt; every name once
 

@@ -12,6 +12,8 @@
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/attention_recipe.h"
 #include "lib/recipe/rope_recipe.h"
+#include "lib/recipe/schedule.h"
+#include "lib/replay/special_functions.h"
 
 namespace bitanchor::digest {
 
@@ -25,7 +27,14 @@ enum class Operation {
   kSinCos,
   kRoundToBF16,
   kMatMul,
+  kReplay,
   kDefinition
+};
+
+// The least and greatest answers of a schedule.
+struct Replayed {
+  std::vector<uint16_t> o_low, o_high;   // [B, Sq, Hq, D]
+  std::vector<float> lse_low, lse_high;  // [B, Hq, Sq]
 };
 
 class Engine {
@@ -48,6 +57,8 @@ class Engine {
   // d and undetermined: as matrix_unit::PredictBlock writes them.
   virtual void MatMul(const matrix_unit::MatMul& product, std::byte* d,
                       std::byte* undetermined) = 0;
+  virtual Replayed Replay(const AttentionProblem& problem, const Schedule& schedule,
+                          const replay::SpecialFunctions& functions) = 0;
 };
 
 std::unique_ptr<Engine> ScalarEngine();  // the definition

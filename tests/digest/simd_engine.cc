@@ -5,6 +5,7 @@
 #include "simd/elementary.h"
 #include "simd/matrix_unit.h"
 #include "simd/rope.h"
+#include "simd/scheduled_attention.h"
 #include "simd/targets.h"
 #include "tests/digest/engine.h"
 
@@ -43,6 +44,12 @@ class Simd : public Engine {
   }
   void MatMul(const matrix_unit::MatMul& product, std::byte* d, std::byte* undetermined) override {
     simd::MatMul(product, options_, d, undetermined);
+  }
+  Replayed Replay(const AttentionProblem& problem, const Schedule& schedule,
+                  const replay::SpecialFunctions& functions) override {
+    simd::ScheduledAnswer answer = simd::ScheduledAttention(problem, schedule, functions, options_);
+    return {std::move(answer.o_low), std::move(answer.o_high), std::move(answer.lse_low),
+            std::move(answer.lse_high)};
   }
 
  private:
