@@ -234,12 +234,8 @@ void ReplayTile::AddRow(int64_t i, int64_t from, int64_t count, int64_t step) {
   }
   std::fill(row + seen, row + padded, -kInfinity);
   ReplayRow& state = s_.rows[at];
-  float largest = plan_.rows.largest(row, padded, -kInfinity);
-  if (largest == -kInfinity && seen == sequence_.tile.keys &&
-      std::all_of(row, row + seen, [](float x) { return std::isnan(x); })) {
-    largest = kNaN;
-  }
-  const float max = std::isnan(largest) ? state.max : Greater(state.max, largest);
+  // Where every score so far is NaN, so is l from now on, whatever the maximum.
+  const float max = Greater(state.max, plan_.rows.largest(row, padded, -kInfinity));
   const Admissible f = step == 0 ? Admissible(0.0f) : Rescaling(state.max, max, step);
   state.max = max;
   Weigh(i, max, padded);

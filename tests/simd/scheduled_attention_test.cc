@@ -224,7 +224,8 @@ struct Hostile {
   Values values;
   float factor;
   float other;
-  int every;  // 0: nowhere
+  int every;        // 0: nowhere
+  float scale = 0;  // 0: as usual
 };
 
 void Spoil(OwnedProblem& owned, const Hostile& hostile, uint64_t seed) {
@@ -247,19 +248,24 @@ void Spoil(OwnedProblem& owned, const Hostile& hostile, uint64_t seed) {
 TEST(ScheduledAttention, HostileNumbers) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const Hostile kHostile[] = {
-      {Values::kNormal, 100, 0, 0},          // one key has all the weight
-      {Values::kNormal, 8, 0, 0},            // some weights vanish
-      {Values::kNormal, 3e15f, 0, 0},        // RN(M c) is far from M c; f16: infinities
-      {Values::kNormal, 3e18f, 1e-30f, 3},   // scores overflow
-      {Values::kNormal, 1e-19f, 0, 5},       // scores about 2^-126; f16: zeros
-      {Values::kWide, 1, 0, 0},              //
-      {Values::kWide, 3e4f, -0.0f, 4},       //
-      {Values::kSubnormal, 1, 0, 0},         //
-      {Values::kSubnormal, 1e6f, 1, 50},     //
-      {Values::kInteger, 1, 0, 0},           // equal scores
-      {Values::kInteger, 0, -0.0f, 2},       // zeros
-      {Values::kNormal, 1, kInfinity, 700},  //
-      {Values::kNormal, 1, -kInfinity, 90},  //
+      {Values::kNormal, 100, 0, 0},            // one key has all the weight
+      {Values::kNormal, 8, 0, 0},              // some weights vanish
+      {Values::kNormal, 3e15f, 0, 0},          // RN(M c) is far from M c; f16: infinities
+      {Values::kNormal, 1000, 0, 0, 300},      // the same by about 2^7: any power, some infinite
+      {Values::kNormal, 800, 0, 7, 900},       //
+      {Values::kPositive, 500, 0, 3, 2000},    //
+      {Values::kInteger, 900, 0, 3, 500},      //
+      {Values::kNormal, 3e18f, 1e-30f, 3},     // scores overflow
+      {Values::kNormal, 1e-19f, 0, 5},         // scores about 2^-126; f16: zeros
+      {Values::kNormal, 2e-20f, 0, 0, 1e38f},  // sums of products below 2^-126
+      {Values::kWide, 1, 0, 0},                //
+      {Values::kWide, 3e4f, -0.0f, 4},         //
+      {Values::kSubnormal, 1, 0, 0},           //
+      {Values::kSubnormal, 1e6f, 1, 50},       //
+      {Values::kInteger, 1, 0, 0},             // equal scores
+      {Values::kInteger, 0, -0.0f, 2},         // zeros
+      {Values::kNormal, 1, kInfinity, 700},    //
+      {Values::kNormal, 1, -kInfinity, 90},    //
       {Values::kNormal, 1, std::nanf(""), 900},
       {Values::kPositive, 5, std::nanf(""), 40},
       // A few weights of a group in more than one way each.
