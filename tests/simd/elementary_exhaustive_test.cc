@@ -12,8 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include "hwy/aligned_allocator.h"
 #include "lib/number/elementary.h"
 #include "simd/elementary.h"
+#include "simd/replay_plan.h"
 #include "simd/targets.h"
 
 namespace bitanchor {
@@ -91,6 +93,33 @@ TEST(ElementaryExhaustive, SinCos) {
     return OnEveryTarget([&](const simd::EngineOptions& options) {
       simd::SinCos(x, sin, cos, options);
       return Different(sin, want_sin) + Different(cos, want_cos);
+    });
+  });
+}
+
+// What the loops of schedules leave open is computed by number::Exp2 itself.
+TEST(ElementaryExhaustive, Exp2OfSchedules) {
+  constexpr simd::RowArguments kAsIs = {ExpArgument::kScaled, 1, 0, 0, 0};
+  ForAllF32([&](std::vector<float>& x) {
+    const auto s = hwy::AllocateAligned<float>(kChunk),
+               arguments = hwy::AllocateAligned<float>(kChunk);
+    const auto low = hwy::AllocateAligned<float>(kChunk),
+               high = hwy::AllocateAligned<float>(kChunk);
+    std::vector<float> want(x.size());
+    for (size_t i = 0; i < x.size(); ++i) {
+      s[i] = std::fabs(x[i]) < 0x1p-126f ? 0 : x[i];
+      want[i] = x[i] < -128 ? 0 : number::Exp2(s[i]);
+    }
+    return OnEveryTarget([&](const simd::EngineOptions& options) {
+      simd::ReplayKernelsOf(options.target)
+          .powers(kAsIs, s.get(), kChunk, arguments.get(), low.get(), high.get());
+      uint64_t different = 0;
+      for (size_t i = 0; i < x.size(); ++i) {
+        different += low[i] != simd::kOpenPower &&
+                     (Bits(low[i]) != Bits(want[i]) || Bits(high[i]) != Bits(want[i]));
+        different += low[i] == simd::kOpenPower && std::fabs(x[i]) < 124;
+      }
+      return different;
     });
   });
 }
