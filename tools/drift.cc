@@ -3,12 +3,14 @@
 
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
+#include "tools/drift_html.h"
 #include "tools/drift_input.h"
 #include "tools/drift_laboratory.h"
 #include "tools/drift_lists.h"
 #include "tools/drift_report.h"
 #include "tools/drift_svg.h"
 #include "tools/output_places.h"
+#include "tools/report_options.h"
 
 namespace bitanchor::tools {
 namespace {
@@ -21,7 +23,8 @@ struct DriftOptions {
   DriftInputOptions input;
   std::string recipes = "hf-llama,meta-llama,exact", dtypes, pairing, shifts = "0:16", lengths,
               key = "0";
-  std::optional<std::string> json, csv, svg;
+  std::optional<std::string> json, csv, svg, html;
+  const CLI::App* command = nullptr;
   bool stages = false;
   int64_t positions = 131072;
   CommonOptions common;
@@ -42,6 +45,7 @@ std::vector<Output> Outputs(const DriftOptions& options) {
   add("--json", options.json, DriftJson);
   add("--csv", options.csv, DriftCsv);
   add("--svg", options.svg, DriftSvg);
+  add("--html", options.html, DriftHtml);
   return outputs;
 }
 
@@ -89,6 +93,8 @@ int DriftCommand(const DriftOptions& options) {
   report.has_output = static_cast<bool>(lab.input.v);
   report.input = InputInWords(lab.input);
   report.rope = RopeInWords(ConfigOf(lab, lab.recipes.front(), lab.shifts, lab.lengths.back()));
+  report.command = CommandLine(*options.command);
+  report.taken = lab.input.defaults;
   Measure(lab, report);
   if (options.stages) FindPositions(lab, report);
   bool to_stdout = false;
@@ -97,7 +103,7 @@ int DriftCommand(const DriftOptions& options) {
     to_stdout |= output.path == "-";
   }
   if (options.common.quiet || to_stdout) return kPassed;
-  for (const std::string& taken : lab.input.defaults) fmt::print("taken: {}\n", taken);
+  for (const std::string& taken : report.taken) fmt::print("taken: {}\n", taken);
   fmt::print("{}", DriftText(report));
   return kPassed;
 }
@@ -143,6 +149,9 @@ void AddDrift(CLI::App& app, Action& run) {
                       "Write them as CSV; with --key all a line for every key");
   command->add_option("--svg", options->svg,
                       "Draw them: by shift, length, key and stage, as far as there are several");
+  command->add_option("--html", options->html,
+                      "Write tables and drawings as one self-contained page");
+  options->command = command;
   options->common.AddTo(*command);
   command->callback([options, &run] { run = [options] { return DriftCommand(*options); }; });
 }

@@ -33,7 +33,9 @@ struct StagePositions {
 };
 
 struct DriftReport {
-  std::string input, rope;  // in words
+  std::string input, rope;         // in words
+  std::string command;             // as typed
+  std::vector<std::string> taken;  // what was defaulted
   int64_t S = 0, one_in = 1, positions = 0;
   bool has_output = false;
   bool all_keys = false;

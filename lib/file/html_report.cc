@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lib/file/html_charts.h"
-#include "lib/file/html_style.h"
+#include "lib/file/html_page.h"
 #include "lib/file/markup.h"
 #include "lib/file/mask_svg.h"
 #include "lib/file/report_text.h"
@@ -24,18 +24,6 @@ namespace bitanchor {
 namespace {
 
 int64_t Wrong(const Census& census) { return census.outside + census.nonfinite_mismatch; }
-
-std::string Section(const std::string& heading, const std::string& body) {
-  return body.empty() ? "" : "<section>\n<h2>" + heading + "</h2>\n" + body + "</section>\n";
-}
-
-// A list of texts; empty for none.
-std::string List(const std::vector<std::string>& texts) {
-  if (texts.empty()) return "";
-  std::string list = "<ul>\n";
-  for (const std::string& text : texts) list += "<li>" + MarkupEscaped(text) + "</li>\n";
-  return list + "</ul>\n";
-}
 
 std::string Header(const Judgement& judgement) {
   const Outcome outcome = judgement.verdict.Result();
@@ -59,7 +47,7 @@ std::string Causes(const std::vector<Cause>& causes) {
         MarkupEscaped(cause.says), MarkupEscaped(cause.fix), MarkupEscaped(cause.id),
         100 * cause.explains);
   }
-  return Section(causes.size() == 1 ? "What is wrong" : "What may be wrong, best first", cards);
+  return HtmlSection(causes.size() == 1 ? "What is wrong" : "What may be wrong, best first", cards);
 }
 
 // The bar's colours in words, with what they are called.
@@ -99,7 +87,7 @@ std::string Overview(const Verdict& verdict) {
       "<th>{}</th><th>{}</th><th class=\"roomy\">elements</th></tr></thead><tbody>\n{}</tbody>"
       "</table></div>\n",
       replay ? "same bits" : "exact", replay ? "worst, ulp" : "worst share", rows);
-  return Section("What was judged", table + CensusKey(verdict));
+  return HtmlSection("What was judged", table + CensusKey(verdict));
 }
 
 // A number in two cells, so that a column of them stands point under point.
@@ -260,8 +248,8 @@ std::string Problem(const Judgement& judgement) {
   fact("Scale", fmt::format("{:.9g}", problem.softmax_scale));
   if (!capture.defaults.empty())
     fact("Taken", fmt::format("{}", fmt::join(capture.defaults, "; ")));
-  return Section("The problem", "<div class=\"problem\"><dl>\n" + facts + "</dl>\n" +
-                                    MaskPicture(problem.mask) + "</div>\n");
+  return HtmlSection("The problem", "<div class=\"problem\"><dl>\n" + facts + "</dl>\n" +
+                                        MaskPicture(problem.mask) + "</div>\n");
 }
 
 std::string Paragraph(const std::string& text) {
@@ -284,7 +272,7 @@ std::string Rules(const Verdict& verdict) {
           fmt::format("{} of {}: {}", rule.name, rule.output, WouldMissText(rule.would_miss)));
     }
   }
-  return Section(
+  return HtmlSection(
       verdict.mode == "rule" ? "What the rules say" : "What other tolerances say of it",
       "<div class=\"scroll\"><table><thead><tr><th>rule</th><th class=\"text\">output</th>"
       "<th></th><th colspan=\"2\">measured</th><th colspan=\"2\">limit</th>"
@@ -300,13 +288,13 @@ std::string Missed(const std::vector<WouldMiss>& mutants) {
     if (!mutant.caught && known != nullptr)
       missed.push_back(fmt::format("{}: {}", mutant.mutant, known->says));
   }
-  return Paragraph(WouldMissText(mutants)) + List(missed);
+  return Paragraph(WouldMissText(mutants)) + HtmlList(missed);
 }
 
 std::string Frequencies(const std::vector<FrequencyChoice>& choices) {
   std::vector<std::string> texts;
   for (const FrequencyChoice& choice : choices) texts.push_back(FrequencyText(choice));
-  return Section("Inverse frequencies that are not the recipe's", List(texts));
+  return HtmlSection("Inverse frequencies that are not the recipe's", HtmlList(texts));
 }
 
 }  // namespace
@@ -314,30 +302,23 @@ std::string Frequencies(const std::vector<FrequencyChoice>& choices) {
 std::string HtmlReport(const Judgement& judgement) {
   const Verdict& verdict = judgement.verdict;
   const std::string_view outcome = Name(verdict.Result());
-  std::string page = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<meta name=\"color-scheme\" content=\"light dark\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" "
-      "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-      "<title>{}: {}</title>\n<style>{}</style>\n</head>\n<body class=\"{}\">\n",
-      outcome, MarkupEscaped(judgement.path), kHtmlStyle, outcome);
+  std::string page = HtmlBegin(fmt::format("{}: {}", outcome, judgement.path), outcome);
   page += Header(judgement) + "<main>\n";
-  page += Section(verdict.Result() == Outcome::kInconclusive ? "Why nothing is decided"
-                                                             : "What this problem cannot show",
-                  List(InconclusiveBecause(verdict)));
+  page += HtmlSection(verdict.Result() == Outcome::kInconclusive ? "Why nothing is decided"
+                                                                 : "What this problem cannot show",
+                      HtmlList(InconclusiveBecause(verdict)));
   page += Causes(verdict.causes);
-  page += Section("Where the wrong elements are", List(verdict.signatures));
+  page += HtmlSection("Where the wrong elements are", HtmlList(verdict.signatures));
   page += Overview(verdict) + Problem(judgement);
   for (const OutputVerdict& output : verdict.outputs) page += Output(output, judgement);
   page += Frequencies(verdict.inverse_frequencies);
-  page += Section("Not judged", List(verdict.not_judged));
+  page += HtmlSection("Not judged", HtmlList(verdict.not_judged));
   page += Rules(verdict);
-  page += Section("What this check would have caught", Missed(verdict.would_miss));
-  page += Section("Again", "<pre>" + MarkupEscaped(judgement.command) + "</pre>\n");
-  page += fmt::format(
-      "</main>\n<footer>bitanchor {} · {} UTC · {:.1f} s</footer>\n</body>\n</html>\n",
-      MarkupEscaped(judgement.version), MarkupEscaped(judgement.when), judgement.seconds);
+  page += HtmlSection("What this check would have caught", Missed(verdict.would_miss));
+  page += HtmlSection("Again", "<pre>" + MarkupEscaped(judgement.command) + "</pre>\n");
+  page += "</main>\n" +
+          HtmlEnd(fmt::format("bitanchor {} · {} UTC · {:.1f} s", MarkupEscaped(judgement.version),
+                              MarkupEscaped(judgement.when), judgement.seconds));
   return page;
 }
 

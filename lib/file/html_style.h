@@ -20,7 +20,7 @@ inline constexpr const char* kHtmlStyle = R"css(
   }
 }
 .pass { --accent: var(--pass); } .fail { --accent: var(--fail); }
-.inconclusive { --accent: var(--inconclusive); }
+.inconclusive { --accent: var(--inconclusive); } .plain { --accent: var(--ink); }
 * { box-sizing: border-box; }
 body {
   margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 60rem;
@@ -51,7 +51,8 @@ ul { padding-left: 1.15rem; } li + li { margin-top: .35rem; } li::marker { color
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .4rem 1.25rem; }
 dt { color: var(--muted); } 
 figcaption { color: var(--muted); margin-top: .5rem; }
-figure > svg { display: block; width: 100%; border: 1px solid var(--line); }
+figure > svg { display: block; width: 100%; height: auto; border: 1px solid var(--line); }
+summary { cursor: pointer; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; line-height: 1.4; }
 th { font-weight: 400; text-align: right; color: var(--muted); white-space: nowrap; }

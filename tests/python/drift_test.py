@@ -15,6 +15,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -405,6 +406,59 @@ def pictures(test: Test) -> None:
     test.want("(1 not shown) nan" in picture.read_text(), "--svg: NaN is said")
 
 
+class Tags(HTMLParser):
+    """Whether elements close in turn, and their text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.words = ""
+        self.good = True
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.good = self.good and bool(self.open) and self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data + " "
+
+
+def pages(test: Test) -> None:
+    """--html: the tables' numbers, the drawings and the command, in a page of itself alone."""
+    random = np.random.default_rng(4)
+    hostile_name = "<script>alert(1)</script>&'\".safetensors".replace("/", "\u2215")
+    path = test.write(hostile_name, {name: random.standard_normal((1, 40, 1, 16)).astype(F32) for name in "qk"})
+    page = test.folder / "page.html"
+    arguments = ["--input", path, "--recipe", "hf-llama,exact", "--lengths", "8,40", "--stages", "--positions", "300"]
+    done = test.drift(*arguments, "--html", page)
+    text = page.read_text()
+    tags = Tags(text)
+    test.want(done.returncode == 0 and tags.good and not tags.open, f"--html: {done.stderr} {tags.open}")
+    test.want("script" not in tags.seen and tags.seen.count("svg") == 1, f"--html: {set(tags.seen)}")
+    test.want(text.count("://") == 1 and "src=" not in text, "--html: refers to something else")  # SVG's namespace
+    report = test.json(*arguments)
+    for row in report["rows"] + report["stages"]:
+        for name in ("D_abs", "D_signed", "D_logit"):
+            test.want(f"<td>{row[name]:.4g}</td>" in text, f"--html: no {name} {row[name]}")
+    (found,) = report["first_positions"]
+    for pair in found["pairs"]:
+        cells = "".join(f"<td>{'–' if p is None else p}</td>" for p in pair["first_position"].values())
+        test.want(cells in text, f"--html: no {cells}")
+    for words in ("position_ids: 0..39 (default)", "--positions 300", "RoPE: default, theta 10000"):
+        test.want(words in tags.words, f"--html: no {words}")
+    test.want(test.drift(*arguments, "--html", page).returncode == 0 and page.read_text() == text, "--html: other bytes")
+
+
 def hostile(test: Test) -> None:
     shape = ["--generate", "normal", "--shape", "1,32,1,1,8"]
     q = np.ones((1, 8, 2, 4), F32)
@@ -450,13 +504,13 @@ def hostile(test: Test) -> None:
         "--rope-theta": ("0", "-1", "x", "nan", "inf", "-nan", "1e99", ""),
         "--config": (str(test.folder), str(test.folder / "absent"), str(good)),
         **{option: ("", str(test.folder), str(test.folder / "absent" / "x"), "x" * 5000)
-           for option in ("--json", "--csv", "--svg")},
+           for option in ("--json", "--csv", "--svg", "--html")},
         "--threads": ("0", "x"),
         "--pairing": ("both",),
     }
     arguments += [[*shape, f"{option}={value}"] for option, values in options.items() for value in values]
     arguments += [[*shape, "--one-in", "2", "--key", "1"], [*shape, "--json", "-", "--csv", "-"],
-                  [*shape, "--json", "-", "--svg", "-"], [*shape, "--csv", test.folder / "one", "--svg", test.folder / "one"],
+                  [*shape, "--json", "-", "--svg", "-"], [*shape, "--html", "-", "--svg", "-"], [*shape, "--csv", test.folder / "one", "--svg", test.folder / "one"],
                   ["--input", good, "--svg", good], ["--input", good, "--lengths", "4", "--key", "4"],
                   ["--input", test.write("nothing", {}), "--svg", "-"]]  # fmt: skip
     for list_of in arguments:
@@ -484,6 +538,7 @@ def main() -> int:
         angles(test)
         plots(test)
         pictures(test)
+        pages(test)
         progress(test)
         hostile(test)
     return finish(test.failures, f"{test.checks} checks of drift, {len(test.failures)} failed")
