@@ -180,12 +180,11 @@ class Measurement {
 
   // Blocks are summed apart and added in their order, so that threads cannot move a bit.
   void Queries(int64_t begin, int64_t end, std::vector<QuerySums>& sums) {
-    for (std::unique_ptr<Worker>& worker : workers_) {
-      if (!worker) worker = std::make_unique<Worker>(head_);
-    }
     simd::InTurn in_turn;
     simd::ParallelFor(options_, Blocks(begin, end), [&](int64_t block, int worker) {
-      Worker& mine = *workers_[static_cast<size_t>(worker)];
+      std::unique_ptr<Worker>& own = workers_[static_cast<size_t>(worker)];
+      if (!own) own = std::make_unique<Worker>(head_);  // many threads may never get a block
+      Worker& mine = *own;
       const int64_t from = begin + block * kBlock, to = std::min(end, from + kBlock);
       const auto add = [&] { drift::AddQueries(head_, from, to, mine.scratch, mine.sums); };
       in_turn.Do(block, add, [&] {

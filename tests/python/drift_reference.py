@@ -56,6 +56,8 @@ def cases() -> list[Case]:
         Case("one token in 3", one_in=3, lengths=(1, 50, 96)),
         Case("queries elsewhere", B=2, apart=1000, lengths=(33, 96)),
         Case("sequences elsewhere", B=3, S=40, lengths=(40,), by_batch=77, apart=3, one_in=2),
+        Case("interleaved, one token in 2", L=2, B=2, S=66, Hq=6, Hkv=2, rule="anchor", ids=(0, *[1, 2, 3, 2, 1] * 13),
+             one_in=2, apart=5, lengths=(1, 34, 66), recipes=("hf-llama", "meta-llama", "exact")),
         Case("odd sizes", S=131, Hq=3, Hkv=3, D=6, lengths=(65, 131)),
     ]
 
