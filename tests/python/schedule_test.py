@@ -32,7 +32,9 @@ NAMES = {"order": "last-first", "exp_argument": "fused", "row_sum": "quads", "fu
 
 
 class Schedules(Checks):
-    def gen(self, dtype: str = "bf16", D: int = 64, mask: str = "full", *more: str, S: int = 160) -> Capture:
+    def gen(
+        self, dtype: str = "bf16", D: int = 64, mask: str = "full", *more: str, S: int = 160
+    ) -> Capture:
         path = self.folder / "problem"
         drawn = ["--shape", f"1,{S},2,1,{D}", "--mask", mask, "--dtype", dtype, *more]
         if mask != "full":
@@ -68,6 +70,10 @@ def with_one_bit_flipped(capture: Capture, name: str, at: tuple[int, ...], bit: 
     return Capture({**capture.tensors, name: changed}, capture.metadata)
 
 
+def same_bits(got: Capture, want: Capture, name: str) -> bool:
+    return bool(got.tensors[name].tobytes() == want.tensors[name].tobytes())
+
+
 SAID = "elements of o ("  # what `run` says of them: how many are pinned
 
 
@@ -79,29 +85,40 @@ def check_judging(on: Schedules) -> None:
         on.want(SAID in said, f"{what}: {said}")
         judged = check(on.program, on.written(capture), "--recipe", recipe)
         outputs = {output["name"]: output for output in judged.report.get("outputs", [])}
-        on.want(judged.passed and set(outputs) == {"q_rope", "k_rope", "o", "lse"}, f"{what}: {judged.summary()}")
+        on.want(judged.passed and set(outputs) == {"q_rope", "k_rope", "o", "lse"},
+                f"{what}: {judged.summary()}")
         o, lse = outputs["o"], outputs["lse"]
         share = o["pinned"] / o["elements"]
         on.want(share > (0.95 if dtype == "bf16" else 0.7), f"{what}: {share} of o pinned")
-        on.want(o["exact"] == o["pinned"] and o["exact"] + o["within"] == o["elements"], f"{what}: {o}")
+        on.want(o["exact"] == o["pinned"] and o["exact"] + o["within"] == o["elements"],
+                f"{what}: {o}")
         on.want(lse["pinned"] < lse["elements"] // 10 and lse["outside"] == 0, f"{what}: {lse}")
         # Two numbers further is in none of these sets.
         for name, at, bit in (("o", (0, 159, 1, 5), 1), ("lse", (0, 1, 159), 6)):
-            wrong = check(on.program, on.written(with_one_bit_flipped(capture, name, at, bit)), "--recipe", recipe)
-            on.want(wrong.failed and wrong.outputs_outside() == {name}, f"{what}: a bit of {name}: {wrong.summary()}")
+            changed = on.written(with_one_bit_flipped(capture, name, at, bit))
+            wrong = check(on.program, changed, "--recipe", recipe)
+            on.want(wrong.failed and wrong.outputs_outside() == {name},
+                    f"{what}: a bit of {name}: {wrong.summary()}")
+    scalar, _ = on.run(on.gen("bf16", 64, "anchor"), SM80, "--engine", "scalar", "--quiet")
+    lanes, _ = on.run(on.gen("bf16", 64, "anchor"), SM80, "--quiet")
+    on.want(same_bits(scalar, lanes, "o") and same_bits(scalar, lanes, "lse"), "engines differ")
     # The last capture on other terms: another order of tiles; LSE in base 2; what reports say.
-    other = check(on.program, on.written(capture), "--recipe", on.schedule_file(order="first-first"))
+    path = on.written(capture)
+    other = check(on.program, path, "--recipe", on.schedule_file(order="first-first"))
     on.want(other.failed and "o" in other.outputs_outside(), f"other order: {other.summary()}")
     metadata = {**capture.metadata, "lse": {"base": "2", "scaled": True}}
-    base2 = Capture({**capture.tensors, "lse": (capture.tensors["lse"] * np.float32(np.log2(np.e)))}, metadata)
+    lse2 = capture.tensors["lse"] * np.float32(np.log2(np.e))
+    base2 = Capture({**capture.tensors, "lse": lse2}, metadata)
     judged = check(on.program, on.written(base2), "--recipe", recipe)
     on.want(judged.passed, f"lse in base 2: {judged.summary()}")
     path = on.written(capture)
     page, junit = on.folder / "page.html", on.folder / "junit.xml"
-    said = bitanchor(on.program, "check", path, "--recipe", recipe, "--html", page, "--junit", junit).stdout
+    reports = ("--html", page, "--junit", junit)
+    said = bitanchor(on.program, "check", path, "--recipe", recipe, *reports).stdout
     sentence = f"{o['pinned'] / o['elements']:.3%}"[:2]
     for where, text in (("html", page.read_text()), ("junit", junit.read_text())):
-        on.want("Only one number is possible for" in text and sentence in text, f"{where} says what is pinned")
+        on.want("Only one number is possible for" in text and sentence in text,
+                f"{where} says what is pinned")
     on.want("one admissible number for" in said, f"check says what is pinned: {said}")
 
 
@@ -112,9 +129,11 @@ def check_contracts(on: Schedules) -> None:
         problem = on.gen(dtype, 64, "anchor")
         for unit in names:
             capture, _ = on.run(problem, on.schedule_file(unit=unit), "--quiet")
-            judged = check(on.program, on.written(capture), "--contract", f"tensor-core-{dtype}/{unit}")
+            path = on.written(capture)
+            judged = check(on.program, path, "--contract", f"tensor-core-{dtype}/{unit}")
             on.want(judged.passed, f"tensor-core-{dtype}/{unit}: {judged.summary()}")
-            on.want(judged.report["judged_by"]["name"] == f"tensor-core-{dtype}/{unit}", f"{unit}: name")
+            on.want(judged.report["judged_by"]["name"] == f"tensor-core-{dtype}/{unit}",
+                    f"{unit}: name")
 
 
 def check_explain(on: Schedules) -> None:
@@ -138,13 +157,15 @@ def check_explain(on: Schedules) -> None:
             mine = [match for match in best if is_what_was_run(match, fields)]
             on.want(len(mine) == 1, f"{what}: {best}")
         # Of tiles and orders none but the right one may have made it.
-        on.want(len({(match["tile_keys"], match["order"]) for match in matches}) == 1, f"{what}: {matches}")
+        on.want(len({(match["tile_keys"], match["order"]) for match in matches}) == 1,
+                f"{what}: {matches}")
     for recipe in ("textbook", "textbook-bf16p"):
         capture, _ = on.run(on.gen("bf16", 64, S=448), recipe)
         path = on.written(capture)
         done = check(on.program, path, command="explain")
         matches = done.report.get("schedules", [])
-        on.want(bool(matches) and matches[0]["reproduces"] < 1, f"{recipe} is no schedule's: {matches}")
+        on.want(bool(matches) and matches[0]["reproduces"] < 1,
+                f"{recipe} is no schedule's: {matches}")
         if recipe == "textbook":
             said = bitanchor(on.program, "explain", path).stdout
             on.want("none that is known" in said, f"explain says so: {said}")
@@ -172,15 +193,18 @@ def check_table(on: Schedules) -> None:
     capture, said = on.run(problem, SM80, "--special-functions", str(table))
     on.want("where the table does not know them" in said, f"run with a table: {said}")
     plain, _ = on.run(problem, SM80)
-    on.want(bool((plain.tensors["o"].view(np.uint16) != capture.tensors["o"].view(np.uint16)).any()), "the table moves bits")
+    on.want(not same_bits(plain, capture, "o"), "the table moves bits")
     path = on.written(capture)
     judged = check(on.program, path, "--recipe", SM80, "--special-functions", str(table))
     without = check(on.program, path, "--recipe", SM80)
-    pinned = [next(o["pinned"] for o in j.report["outputs"] if o["name"] == "o") for j in (judged, without)]
-    on.want(judged.passed and without.passed and pinned[0] > pinned[1], f"with a table {pinned[0]}, without {pinned[1]} pinned")
+    pinned = [next(o["pinned"] for o in one.report["outputs"] if o["name"] == "o")
+              for one in (judged, without)]  # fmt: skip
+    on.want(judged.passed and without.passed and pinned[0] > pinned[1],
+            f"with a table {pinned[0]}, without {pinned[1]} pinned")
     safetensors.numpy.save_file({"rcp": rcp * np.float32(1.001)}, str(table))
-    refused = bitanchor(on.program, "check", path, "--recipe", SM80, "--special-functions", str(table))
-    on.want(refused.returncode == 2 and "rcp[0]: got" in refused.stderr, f"a wrong table: {refused.stderr}")
+    refused = bitanchor(on.program, "check", path, "--recipe", SM80, "--special-functions", table)
+    on.want(refused.returncode == 2 and "rcp[0]: got" in refused.stderr,
+            f"a wrong table: {refused.stderr}")
 
 
 def check_refusals(on: Schedules) -> None:
@@ -193,7 +217,8 @@ def check_refusals(on: Schedules) -> None:
     answer = on.folder / "answer"
     for what, problem in problems.items():
         ran = bitanchor(on.program, "run", on.written(problem), "-o", answer, "--recipe", SM80)
-        on.want(ran.returncode == 2 and what in ran.stderr and ran.stderr.count("\n") == 1, f"run {what}: {ran.stderr}")
+        on.want(ran.returncode == 2 and what in ran.stderr and ran.stderr.count("\n") == 1,
+                f"run {what}: {ran.stderr}")
     good = on.gen()
     for what, arguments, fields in (
         ("unit: got", ("--recipe", on.folder / "schedule.json"), {"unit": "cdna3"}),
@@ -203,8 +228,10 @@ def check_refusals(on: Schedules) -> None:
     ):
         on.schedule_file(**fields)
         ran = bitanchor(on.program, "run", on.written(good), "-o", answer, *arguments)
-        on.want(ran.returncode == 2 and what in ran.stderr and ran.stderr.count("\n") == 1, f"run {arguments}: {ran.stderr}")
-    made = bitanchor(on.program, "golden", "make", on.folder / "goldens", "--shape", "1,8,1,1,64", "--recipe", SM80)
+        on.want(ran.returncode == 2 and what in ran.stderr and ran.stderr.count("\n") == 1,
+                f"run {arguments}: {ran.stderr}")
+    drawn = ("--shape", "1,8,1,1,64", "--recipe", SM80)
+    made = bitanchor(on.program, "golden", "make", on.folder / "goldens", *drawn)
     on.want(made.returncode == 2 and "--recipe: got" in made.stderr, f"golden make: {made.stderr}")
 
 
@@ -217,7 +244,8 @@ def main() -> int:
         for part in (check_judging, check_contracts, check_explain, check_table, check_refusals):
             part(on)
         listed = json.loads(bitanchor(program, "info", "--json").stdout)
-        on.want({SM80, SM8X, SM90} <= set(listed["recipes"]) & set(listed["schedules"]), "info lists schedules")
+        on.want({SM80, SM8X, SM90} <= set(listed["recipes"]) & set(listed["schedules"]),
+                "info lists schedules")
     return finish(on.failures, f"{on.checks} checks, {len(on.failures)} failures")
 
 
