@@ -10,12 +10,12 @@
 #include <tuple>
 
 #include "lib/file/report_text.h"
-#include "lib/file/schedule_file.h"
-#include "lib/matrix_unit/model.h"
 #include "lib/replay/scheduled_attention.h"
 #include "lib/tensor/error.h"
 #include "simd/parallel.h"
 #include "tools/judge_schedule.h"
+#include "tools/replay_candidates.h"
+#include "tools/replay_part.h"
 #include "tools/telling_rows.h"
 
 namespace bitanchor::tools {
@@ -29,148 +29,11 @@ constexpr int64_t kTellingKeys = 400, kManyKeys = 600, kMostKeys = 16384;
 // Of the first row's elements: a schedule with the right tiles but another unit or rounding has
 // more than this in its sets, one with other tiles mostly less.
 constexpr double kNear = 0.93;
-constexpr size_t kMostMatches = 16;
-constexpr int64_t kTileKeys[] = {16, 32, 64, 128, 256};
-constexpr std::string_view kBase = "flash-attention-2/sm80";
-
-// What the bits of rows depend on.
-struct Candidate {
-  std::vector<std::string> names;  // of named schedules
-  OwnedSchedule owned;
-  std::vector<std::string> same_units;
-
-  const Schedule& schedule() const { return owned.schedule; }
-  Tile tile(const AttentionProblem& problem) const {
-    return *schedule().TileOf(problem.shape.D, problem.mask.spec.causal);
-  }
-};
+constexpr int64_t kMostMatches = 16;
 
 struct RowToReplay {
   const Sequence* sequence;
   int64_t n, h, keys;
-};
-
-// How a candidate stands to the rows so far.
-struct Standing {
-  int64_t rows = 0, elements = 0, inside = 0, pinned = 0;
-  int64_t rounded = 0;  // that have the bits of correctly rounded functions
-
-  bool AllInside() const { return elements > 0 && inside == elements; }
-  double Inside() const { return Share(inside); }
-  double Share(int64_t count) const {
-    return elements == 0 ? 0 : static_cast<double>(count) / static_cast<double>(elements);
-  }
-};
-
-// The units that schedules may be on, one for each arithmetic, with those that are the same.
-std::vector<std::vector<std::string>> Units(DType dtype) {
-  std::vector<std::vector<std::string>> units;
-  std::vector<const matrix_unit::Model*> models;
-  for (const matrix_unit::Model& model : matrix_unit::Models()) {
-    if (model.dtype != dtype || model.arithmetic != matrix_unit::Arithmetic::kTruncatedSum)
-      continue;
-    const auto same = std::find_if(models.begin(), models.end(), [&](const auto* other) {
-      return other->products == model.products && other->fraction_bits == model.fraction_bits &&
-             other->f32.readings.data() == model.f32.readings.data();
-    });
-    if (same == models.end()) {
-      models.push_back(&model);
-      units.push_back({std::string(model.unit)});
-    } else {
-      units[static_cast<size_t>(same - models.begin())].push_back(std::string(model.unit));
-    }
-  }
-  return units;
-}
-
-bool SameBits(const Candidate& a, const Candidate& b, const AttentionProblem& problem) {
-  const auto key = [&](const Candidate& c) {
-    const Schedule& s = c.schedule();
-    return std::tuple(c.tile(problem).keys, s.order, s.exp_argument, s.row_sum, s.fused_row_sum,
-                      s.normalisation);
-  };
-  const auto on_unit = [](const Candidate& c, const std::string& unit) {
-    return c.schedule().unit == unit ||
-           std::find(c.same_units.begin(), c.same_units.end(), unit) != c.same_units.end();
-  };
-  return key(a) == key(b) && (on_unit(a, b.schedule().unit) || on_unit(b, a.schedule().unit));
-}
-
-// Named schedules first, each variant once.
-class Candidates {
- public:
-  explicit Candidates(const AttentionProblem& problem)
-      : problem_(problem), units_(Units(problem.dtype)) {
-    for (const Schedule& schedule : Schedules()) {
-      if (!schedule.TileOf(problem.shape.D, problem.mask.spec.causal)) continue;
-      Candidate named;
-      named.names = {schedule.name};
-      named.owned.schedule = schedule;
-      Add(std::move(named));
-    }
-  }
-
-  // On every unit, with these tiles and each argument of exp2.
-  void AddUnits(int64_t tile_keys, TileOrder order) {
-    for (const auto& unit : units_) {
-      for (const ExpArgument argument :
-           {ExpArgument::kFused, ExpArgument::kScaled, ExpArgument::kShifted}) {
-        Schedule schedule = *FindSchedule(kBase);
-        schedule.unit = unit.front();
-        schedule.order = order;
-        schedule.exp_argument = argument;
-        Add(Tiled(schedule, tile_keys));
-      }
-    }
-  }
-
-  // What may still be otherwise in it: sums of weights and the last division.
-  void AddSums(const Schedule& like, int64_t tile_keys) {
-    for (const RowSum sum : {RowSum::kQuads, RowSum::kAscending}) {
-      for (const bool fused : {true, false}) {
-        for (const Normalisation last : {Normalisation::kReciprocal, Normalisation::kDivision}) {
-          Schedule schedule = like;
-          schedule.row_sum = sum;
-          schedule.fused_row_sum = fused;
-          schedule.normalisation = last;
-          Add(Tiled(schedule, tile_keys));
-        }
-      }
-    }
-  }
-
-  static Candidate Tiled(const Schedule& schedule, int64_t tile_keys) {
-    Candidate candidate;
-    candidate.owned = WithTile(schedule, {128, tile_keys});
-    return candidate;
-  }
-
-  std::vector<Candidate>& all() { return all_; }
-  int64_t AllVariants() const {
-    constexpr int64_t kOfEach = 2 * 3 * 2 * 2 * 2;
-    return static_cast<int64_t>(units_.size() * std::size(kTileKeys)) * kOfEach;
-  }
-
- private:
-  void Add(Candidate candidate) {
-    const std::string unit = candidate.schedule().unit;
-    for (const auto& same : units_) {
-      if (std::find(same.begin(), same.end(), unit) == same.end()) continue;
-      for (const std::string& other : same) {
-        if (other != unit) candidate.same_units.push_back(other);
-      }
-    }
-    for (Candidate& there : all_) {
-      if (!SameBits(there, candidate, problem_)) continue;
-      there.names.insert(there.names.end(), candidate.names.begin(), candidate.names.end());
-      return;
-    }
-    all_.push_back(std::move(candidate));
-  }
-
-  const AttentionProblem& problem_;
-  std::vector<std::vector<std::string>> units_;
-  std::vector<Candidate> all_;
 };
 
 // The first one tells most for its price; the others are a spread up to the longest.
@@ -208,30 +71,68 @@ std::vector<RowToReplay> RowsToReplay(const AttentionProblem& problem,
   return some;
 }
 
+// Better first: those that reproduce everything, by the bits of correctly rounded functions; then
+// those that lasted longest.
+std::vector<size_t> Ranked(const std::vector<ReplayStanding>& standings) {
+  std::vector<size_t> order(standings.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const auto key = [&](size_t k) {
+      const ReplayStanding& s = standings[k];
+      return std::tuple(s.AllInside(), s.rows, s.AllInside() ? s.rounded : s.inside);
+    };
+    return key(a) > key(b);
+  });
+  return order;
+}
+
 class Search {
  public:
   Search(const Capture& capture, const AttentionProblem& problem,
-         const replay::SpecialFunctions& functions, const std::vector<RowToReplay>& rows)
-      : capture_(capture), problem_(problem), functions_(functions), rows_(rows) {
+         const replay::SpecialFunctions& functions, const std::vector<Sequence>& sequences,
+         const std::vector<RowToReplay>& rows)
+      : capture_(capture),
+        problem_(problem),
+        functions_(functions),
+        sequences_(sequences),
+        rows_(rows),
+        looks_at_lse_(HasNaturalLse(capture)) {
     rounded_ = replay::CorrectlyRounded();
     rounded_.exp2 = functions.exp2;
     rounded_.reciprocal = functions.reciprocal;
-    looks_at_lse_ = capture.lse && capture.lse_spec.base == LseBase::kE && capture.lse_spec.scaled;
   }
 
-  void FirstRow(const Schedule& schedule, Standing& standing) const {
+  void FirstRow(const Schedule& schedule, ReplayStanding& standing) const {
     AddRow(schedule, rows_.front(), standing);
   }
 
   // All rows, until one is outside.
-  void BySets(const Schedule& schedule, Standing& standing) const {
+  void BySets(const Schedule& schedule, ReplayStanding& standing) const {
     for (const RowToReplay& row : rows_) {
       AddRow(schedule, row, standing);
       if (!standing.AllInside()) break;
     }
   }
 
-  void ByRoundedFunctions(const Schedule& schedule, Standing& standing) const {
+  // Those that fit, the best first, once more on all rows of some heads: few rows may show nothing
+  // of a unit or of a sum's order.
+  void Confirm(const std::vector<ReplayCandidate>& all, const simd::EngineOptions& options,
+               std::vector<ReplayStanding>& standings, ReplaySearch& found) const {
+    const auto part = PartToReplay(problem_, sequences_);
+    if (!part) return;
+    found.heads = part->shape.Hq;
+    for (const size_t k : Ranked(standings)) {
+      if (!standings[k].AllInside()) break;
+      if (found.confirmed == kMostMatches) {
+        standings[k] = {};
+        continue;
+      }
+      ++found.confirmed;
+      standings[k] = StandingOf(capture_, *part, all[k].schedule(), functions_, rounded_, options);
+    }
+  }
+
+  void ByRoundedFunctions(const Schedule& schedule, ReplayStanding& standing) const {
     for (const RowToReplay& row : rows_) {
       const replay::ScheduledRow answer = Answer(schedule, rounded_, row);
       standing.rounded += InsideO(row, answer) + InsideLse(row, answer);
@@ -264,7 +165,7 @@ class Search {
            answer.lse.Contains(capture_.lse.At(row.sequence->b, row.h, QueryOf(row)));
   }
 
-  void AddRow(const Schedule& schedule, const RowToReplay& row, Standing& standing) const {
+  void AddRow(const Schedule& schedule, const RowToReplay& row, ReplayStanding& standing) const {
     const replay::ScheduledRow answer = Answer(schedule, functions_, row);
     ++standing.rows;
     standing.elements += static_cast<int64_t>(answer.o.size()) + looks_at_lse_;
@@ -276,38 +177,12 @@ class Search {
   const Capture& capture_;
   const AttentionProblem& problem_;
   replay::SpecialFunctions functions_, rounded_;
+  const std::vector<Sequence>& sequences_;
   const std::vector<RowToReplay>& rows_;
-  bool looks_at_lse_;
+  const bool looks_at_lse_;
 };
 
-// "flash-attention-2/sm80 but for tiles of 64 keys, the first one first".
-std::string VariantName(const Candidate& candidate, const AttentionProblem& problem) {
-  const Schedule& base = *FindSchedule(kBase);
-  const Schedule& schedule = candidate.schedule();
-  std::vector<std::string> other;
-  const auto is_base_unit = [&] {
-    return schedule.unit == base.unit ||
-           std::find(candidate.same_units.begin(), candidate.same_units.end(), base.unit) !=
-               candidate.same_units.end();
-  };
-  if (!is_base_unit()) other.push_back("unit " + schedule.unit);
-  const int64_t keys = candidate.tile(problem).keys;
-  if (keys != base.TileOf(problem.shape.D, problem.mask.spec.causal)->keys) {
-    other.push_back(fmt::format("tiles of {} keys", keys));
-  }
-  const auto named = [&](std::string_view field, auto got, auto want) {
-    if (got != want) other.push_back(fmt::format("{} {}", field, Name(got)));
-  };
-  named("order", schedule.order, base.order);
-  named("exp_argument", schedule.exp_argument, base.exp_argument);
-  named("row_sum", schedule.row_sum, base.row_sum);
-  if (!schedule.fused_row_sum) other.push_back("fused_row_sum false");
-  named("normalisation", schedule.normalisation, base.normalisation);
-  if (other.empty()) return std::string(kBase);
-  return fmt::format("{} but for {}", kBase, fmt::join(other, ", "));
-}
-
-void AddMatches(const Candidate& candidate, const Standing& standing,
+void AddMatches(const ReplayCandidate& candidate, const ReplayStanding& standing,
                 const AttentionProblem& problem, std::vector<ScheduleMatch>& matches) {
   ScheduleMatch match;
   match.schedule = candidate.schedule();
@@ -328,10 +203,10 @@ void AddMatches(const Candidate& candidate, const Standing& standing,
 }
 
 // Tiles and orders that the first row does not speak against, the best first, on any unit.
-std::vector<std::pair<Standing, std::pair<int64_t, TileOrder>>> TilesByFirstRow(
+std::vector<std::pair<ReplayStanding, std::pair<int64_t, TileOrder>>> TilesByFirstRow(
     const Search& search, const AttentionProblem& problem, const simd::EngineOptions& options) {
-  const std::string unit = Units(problem.dtype).front().front();
-  std::vector<std::pair<Standing, std::pair<int64_t, TileOrder>>> tiles;
+  const std::string unit = UnitsFor(problem.dtype).front().front();
+  std::vector<std::pair<ReplayStanding, std::pair<int64_t, TileOrder>>> tiles;
   for (const int64_t keys : kTileKeys) {
     for (const TileOrder order : {TileOrder::kLastFirst, TileOrder::kFirstFirst}) {
       tiles.push_back({{}, {keys, order}});
@@ -339,7 +214,7 @@ std::vector<std::pair<Standing, std::pair<int64_t, TileOrder>>> TilesByFirstRow(
   }
   simd::ParallelFor(options, static_cast<int64_t>(tiles.size()), [&](int64_t task, int) {
     auto& [standing, tile] = tiles[static_cast<size_t>(task)];
-    Schedule schedule = *FindSchedule(kBase);
+    Schedule schedule = *FindSchedule(kBaseSchedule);
     schedule.unit = unit;
     schedule.order = tile.second;
     const OwnedSchedule owned = WithTile(schedule, {128, tile.first});
@@ -368,45 +243,30 @@ std::string RowsInWords(const std::vector<RowToReplay>& rows) {
 // The problem, or nullopt where no schedule has code for it.
 std::optional<std::vector<Sequence>> SequencesFor(const AttentionProblem& problem) {
   try {
-    return replay::SequencesOf(problem, *FindSchedule(kBase));
+    return replay::SequencesOf(problem, *FindSchedule(kBaseSchedule));
   } catch (const InputError&) {
     return std::nullopt;
   }
 }
 
-// Better first: those that reproduce everything, by the bits of correctly rounded functions; then
-// those that lasted longest.
-std::vector<size_t> Ranked(const std::vector<Standing>& standings) {
-  std::vector<size_t> order(standings.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    const auto key = [&](size_t k) {
-      const Standing& s = standings[k];
-      return std::tuple(s.AllInside(), s.rows, s.AllInside() ? s.rounded : s.inside);
-    };
-    return key(a) > key(b);
-  });
-  return order;
-}
-
 void RankAll(const Search& search, const AttentionProblem& problem,
              const simd::EngineOptions& options, ReplaySearch& found) {
   const auto tiles = TilesByFirstRow(search, problem, options);
-  Candidates candidates(problem);
+  ReplayCandidates candidates(problem);
   found.searched = candidates.AllVariants();
   for (const auto& [standing, tile] : tiles) {
     if (standing.Inside() >= kNear) candidates.AddUnits(tile.first, tile.second);
   }
-  std::vector<Candidate>& all = candidates.all();
+  std::vector<ReplayCandidate>& all = candidates.all();
   if (tiles.front().first.Inside() < kNear) {  // none: the nearest on one unit has to do
-    Schedule schedule = *FindSchedule(kBase);
-    schedule.unit = Units(problem.dtype).front().front();
+    Schedule schedule = *FindSchedule(kBaseSchedule);
+    schedule.unit = UnitsFor(problem.dtype).front().front();
     schedule.order = tiles.front().second.second;
-    all.push_back(Candidates::Tiled(schedule, tiles.front().second.first));
+    all.push_back(ReplayCandidates::Tiled(schedule, tiles.front().second.first));
   }
   // Every unit and argument by its sets, then every sum of those that fit by rounded functions; and
   // of these the best by their sets.
-  std::vector<Standing> standings(all.size());
+  std::vector<ReplayStanding> standings(all.size());
   const auto for_each = [&](size_t from, const std::function<void(size_t)>& replay) {
     simd::ParallelFor(options, static_cast<int64_t>(all.size() - from),
                       [&](int64_t task, int) { replay(from + static_cast<size_t>(task)); });
@@ -424,14 +284,15 @@ void RankAll(const Search& search, const AttentionProblem& problem,
       search.ByRoundedFunctions(all[k].schedule(), standings[k]);
   });
   int64_t most = 0;
-  for (const Standing& standing : standings) most = std::max(most, standing.rounded);
+  for (const ReplayStanding& standing : standings) most = std::max(most, standing.rounded);
   for_each(first_sums, [&](size_t k) {
     if (standings[k].rounded == most) search.BySets(all[k].schedule(), standings[k]);
   });
   found.replayed = static_cast<int64_t>(tiles.size() + all.size());
+  search.Confirm(all, options, standings, found);
   for (const size_t k : Ranked(standings)) {
     const bool fits = standings[k].AllInside();
-    if (found.matches.size() >= (fits ? kMostMatches : 1)) break;
+    if (std::ssize(found.matches) >= (fits ? kMostMatches : 1)) break;
     AddMatches(all[k], standings[k], problem, found.matches);
     if (!fits) break;
   }
@@ -466,7 +327,7 @@ ReplaySearch SearchSchedules(const Capture& capture, const replay::SpecialFuncti
   try {
     const Rotated rotated = Rotate(capture.problem, capture.layout, Engine::kSimd, quiet);
     const AttentionProblem problem = AsTheKernelReadIt(capture, rotated);
-    const Search search(capture, problem, functions, rows);
+    const Search search(capture, problem, functions, *sequences, rows);
     found.rows = RowsInWords(rows);
     RankAll(search, problem, quiet, found);
   } catch (const InputError& error) {
@@ -483,8 +344,11 @@ std::string SearchText(const ReplaySearch& search) {
   const ScheduleMatch& best = search.matches.front();
   const std::string searched = fmt::format(
       "  searched: {} schedules (units, tiles of 16 to 256 keys, orders, exp2's argument, sums, "
-      "normalisation), {} of them replayed on up to {}\n",
-      search.searched, search.replayed, search.rows);
+      "normalisation), {} of them replayed on up to {}{}\n",
+      search.searched, search.replayed, search.rows,
+      search.confirmed == 0
+          ? ""
+          : fmt::format(", and {} of these on all of {} heads", search.confirmed, search.heads));
   if (!search.Found()) {
     return fmt::format(
         "schedule: none that is known makes these bits; nearest {}: {:.1f}% of {} elements of {} "
@@ -495,7 +359,7 @@ std::string SearchText(const ReplaySearch& search) {
   if (!search.Tells()) {
     return fmt::format(
         "schedule: these rows cannot tell; {} of several tiles may have made them\n{}",
-        search.matches.size() == kMostMatches ? "many schedules" : "schedules", searched);
+        std::ssize(search.matches) == kMostMatches ? "many schedules" : "schedules", searched);
   }
   std::string text =
       fmt::format("schedule: {} makes these bits: {} of {} rows, {:.1f}% of elements pinned\n",

@@ -14,12 +14,14 @@
 namespace bitanchor::tools {
 
 struct ReplaySearch {
-  // That may have made every element of the sampled rows, those nearest to correctly rounded
+  // That may have made every element of the rows compared, those nearest to correctly rounded
   // special functions first; where none may, the nearest alone. Empty: nothing was searched.
   std::vector<ScheduleMatch> matches;
   // Schedules: that the search is over, and that had to be replayed for it.
   int64_t searched = 0, replayed = 0;
-  std::string rows;          // "16 rows of 300 to 1,009 keys"
+  std::string rows;  // "16 rows of 300 to 1,009 keys"
+  // Those that made all of these rows were replayed on all rows of some heads besides.
+  int64_t confirmed = 0, heads = 0;
   std::string not_searched;  // why, where it makes sense to say so
 
   bool Found() const { return !matches.empty() && matches.front().reproduces == 1; }
