@@ -26,7 +26,6 @@ Json InfoJson() {
   for (const AttentionRecipe& recipe : AttentionRecipes()) recipes.push_back(recipe.name);
   Json schedules = Json::array();
   for (const Schedule& schedule : Schedules()) {
-    recipes.push_back(schedule.name);
     schedules.push_back(schedule.name);
   }
   for (const RopeRecipe& recipe : RopeRecipes()) ropes.push_back(recipe.name);

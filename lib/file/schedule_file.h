@@ -26,12 +26,15 @@ OwnedSchedule WithTile(const Schedule& like, const Tile& tile);
 // One strict JSON object. `name` is required, and no schedule of the program may have it; `base`,
 // required, names one of those, from which all is taken that the object does not say:
 //   {"name": "mine", "base": "flash-attention-2/sm80",
-//    "unit": "hopper",            a matrix unit's name, which is not looked up here
-//    "tile": [128, 64],           queries, keys: multiples of 16 up to 1024, for every head
-//    dimension "order": "last-first",       or "first-first" "exp_argument": "fused",     or
-//    "scaled", "shifted" "row_sum": "quads",          or "ascending" "fused_row_sum": true,
-//    "normalisation": "reciprocal",   or "division"
+//    "unit": "hopper",                 a matrix unit's name, which is not looked up here
+//    "tile": [128, 64],                queries, keys: multiples of 16 up to 1024, for every D
+//    "order": "last-first",            or "first-first"
+//    "exp_argument": "fused",          or "scaled", "shifted"
+//    "row_sum": "quads",               or "ascending"
+//    "fused_row_sum": true,
+//    "normalisation": "reciprocal",    or "division"
 //    "says": "...", "source": "..."}
+//
 // What they mean: lib/recipe/schedule.h. Throws InputError naming the key, or else `document`, for
 // all that is not so.
 OwnedSchedule ParseSchedule(std::string_view text, const std::string& document);
