@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
+import json
 import subprocess
 import sys
 import tempfile
@@ -162,7 +163,7 @@ def cost(test: Checks) -> None:
         test.want(row["kept_pairs"] == seen.sum(), f"{row['mask']}: {row['kept_pairs']} pairs, counted {seen.sum()}")
         test.want(close(row["block_density"], dense, 0), f"{row['mask']}: density {row['block_density']}, counted {dense}")
     config = figure_data.read_config("6")
-    rows = figure_data.costs(config, test.program, figure_data.json.loads(figure_data.MEASURED.read_text()))
+    rows = figure_data.costs(config, test.program, json.loads(figure_data.MEASURED.read_text()))
     for quantity in ("kept_pairs", "block_density", "microseconds"):
         (_, lengths, full), (_, _, anchor) = figure_data.lines_by_length(rows, quantity)
         test.want(lengths == config["lengths"], f"6: lengths {lengths}")
@@ -189,6 +190,38 @@ def committed(test: Checks) -> None:
         test.want(f"](tools/figures/{name}.svg)" in readme, f"README.md does not show {name}.svg")
 
 
+def refusals(test: Checks) -> None:
+    """A misspelt key, a missing one and a line that nothing is of are errors, not another figure."""
+    kept = figure_data.FIGURES
+    with tempfile.TemporaryDirectory() as folder:
+        figure_data.FIGURES = Path(folder)
+        for name, change in (
+            ("7", lambda config: config | {"seed": [1]}),
+            ("7", lambda config: {key: config[key] for key in config if key != "draws"}),
+            ("1-left", lambda config: config | {"panels": [config["panels"][0] | {"dtpe": "f32"}]}),
+            ("1-middle", lambda config: config | {"panels": [config["panels"][0] | {"neighbours": "most", "neighbors": "least"}]}),
+            ("6", lambda config: config | {"measure": config["measure"] | {"thread": 2}}),
+        ):
+            config = json.loads((kept / f"{name}.json").read_text())
+            (Path(folder) / f"{name}.json").write_text(json.dumps(change(config)))
+            try:
+                figure_data.read_config(name)
+                test.want(False, f"{name}: {change(config)} was taken")
+            except ValueError as error:
+                test.want(name in str(error), f"{name}: {error}")
+    figure_data.FIGURES = kept
+    panel = {"axis": "shift", "quantity": "D_abs", "recipe": "hf-lama", "title": "t"}
+    rows = [{"recipe": "hf-llama", "dtype": "bf16"}]
+    for ask in (
+        lambda: figure_data.panel_rows(panel, {("normal", 0): {"rows": rows}}),
+        lambda: figure_data.costs(figure_data.read_config("6"), test.program, {"rows": []}),
+    ):
+        try:
+            test.want(False, f"taken: {ask()}")
+        except ValueError as error:
+            test.want("panel" in str(error) or "--measure" in str(error), str(error))
+
+
 def drawing(test: Checks) -> None:
     """The script that draws: the committed figure 6 again, byte for byte."""
     if importlib.util.find_spec("matplotlib") is None:
@@ -211,7 +244,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         test = Checks(arguments.bitanchor, Path(folder))
-        for part in (configs, numbers, left, middle, right, samples, cost, committed, drawing):
+        for part in (configs, numbers, left, middle, right, samples, cost, committed, refusals, drawing):
             part(test)
     return finish(test.failures, f"{test.checks} checks of figures, {len(test.failures)} failed")
 

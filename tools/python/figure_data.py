@@ -32,8 +32,30 @@ def config_path(name: str) -> Path:
     return FIGURES / f"{name}.json"
 
 
+def checked(config: Config, required: set[str], optional: set[str], where: str) -> Config:
+    """The config; ValueError where a key is missing or unknown, as a misspelt one would otherwise do nothing."""
+    if not isinstance(config, dict) or not required <= set(config) <= required | optional:
+        got = sorted(config) if isinstance(config, dict) else config
+        raise ValueError(f"{where}: got {got}, want {sorted(required)} and at most {sorted(optional)} besides")
+    return config
+
+
 def read_config(name: str) -> Config:
-    return json.loads(config_path(name).read_text())
+    path = config_path(name)
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if name == "6":
+        checked(config, {"title", "lengths", "documents", "masks", "block", "measure"}, set(), str(path))
+        checked(config["measure"], {"recipe", "head_dim", "tokens_times_heads", "threads", "runs"}, set(), f"{path}: measure")
+        return config
+    checked(config, {"title", "draws", "drift", "panels"}, {"seeds"}, str(path))  # bitanchor checks drift's own
+    for n, panel in enumerate(config["panels"]):
+        one_of = {"draw"} if "draw" in panel else {"recipe"}
+        by_key = {"neighbours"} if panel.get("axis") == "key" else set()
+        checked(panel, {"axis", "quantity", "title"} | one_of | by_key, {"dtype", "exact", "per"}, f"{path}: panel {n}")
+    return config
 
 
 def digest(name: str) -> str:
@@ -69,6 +91,8 @@ def panel_rows(panel: Config, reports: dict[tuple[str, int], dict[str, Any]], se
                 rows.append(per_query(row, panel))
             elif row["recipe"] == panel["recipe"]:
                 rows.append(per_query(row, panel) | {"recipe": draw})
+    if not rows:
+        raise ValueError(f"panel {panel['title']!r}: no row is of its draw, recipe and dtype")
     return rows + (exact_rows(reports, seed) if panel.get("exact") else [])
 
 
@@ -131,7 +155,7 @@ def cpu_seconds(command: list[str | Path]) -> float:
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
-        raise RuntimeError(f"{command}: exit status {child.returncode}")
+        raise subprocess.CalledProcessError(child.returncode, command)
     return usage.ru_utime + usage.ru_stime
 
 
@@ -162,6 +186,9 @@ def measure(config: Config, program: Path, say=print) -> dict[str, Any]:
 def costs(config: Config, program: Path, measured: dict[str, Any]) -> list[Row]:
     """pairs(), and of each the measured microseconds a token and head."""
     time_of = {(row["length"], row["mask"]): row["seconds"] / row["heads"] / row["length"] * 1e6 for row in measured["rows"]}
+    absent = {(length, mask) for length in config["lengths"] for mask in config["masks"]} - set(time_of)
+    if absent:
+        raise ValueError(f"{MEASURED}: got no time of {sorted(absent)}, want tools/figure 6 --measure")
     return [row | {"microseconds": time_of[row["length"], row["mask"]]} for row in pairs(config, program)]
 
 

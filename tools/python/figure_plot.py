@@ -166,6 +166,8 @@ def main() -> int:
             print(draw(name, arguments.bitanchor, arguments.output, "." + arguments.format))
     except subprocess.CalledProcessError as error:
         drift_plot.fail(f"bitanchor: exit status {error.returncode}")
+    except ValueError as error:
+        drift_plot.fail(str(error))
     except OSError as error:
         drift_plot.fail(f"got {error}, want files that can be read and written")
     return 0
