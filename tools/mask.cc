@@ -20,8 +20,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kMostBlocks = int64_t{1} << 26;  // of one batch, a byte each
-
 struct MaskCommand {
   std::string file, svg, block_mask, json, py;
   MaskOptions mask;
@@ -47,12 +45,7 @@ void CheckOptions(const MaskCommand& options, const Mask& mask) {
   if (options.batch >= mask.B) {
     throw InputError("--batch", fmt::format("{}", options.batch), fmt::format("0..{}", mask.B - 1));
   }
-  const int64_t rows = (mask.Sq - 1) / options.block_q + 1;
-  const int64_t columns = (mask.Skv - 1) / options.block_k + 1;
-  if (columns > kMostBlocks / rows) {
-    throw InputError("--block-q, --block-k", fmt::format("{} x {} blocks", rows, columns),
-                     "at most 2^26: larger ones");
-  }
+  CheckBlockCount(mask.Sq, mask.Skv, options.block_q, options.block_k);
 }
 
 Json OrNull(const std::optional<double>& x) { return x ? Json(*x) : Json(nullptr); }

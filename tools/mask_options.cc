@@ -1,5 +1,7 @@
 #include "tools/mask_options.h"
 
+#include <fmt/format.h>
+
 #include <numeric>
 #include <vector>
 
@@ -11,6 +13,7 @@ namespace {
 
 // Ids take 8 bytes a token; a file may have more.
 constexpr int64_t kMostTokens = int64_t{1} << 24;
+constexpr int64_t kMostBlocks = int64_t{1} << 26;  // of one map
 
 void CheckTokens(const std::string& option, const std::vector<int64_t>& numbers) {
   int64_t sum = 0;
@@ -49,6 +52,14 @@ Mask MaskOptions::Make() const {
   spec.mask = problem.MaskRules();
   spec.softmax_scale = 1;
   return WithoutTensors(spec).mask;
+}
+
+void CheckBlockCount(int64_t Sq, int64_t Skv, int64_t block_q, int64_t block_k) {
+  const int64_t rows = (Sq - 1) / block_q + 1, columns = (Skv - 1) / block_k + 1;
+  if (columns > kMostBlocks / rows) {
+    throw InputError("--block-q, --block-k", fmt::format("{} x {} blocks", rows, columns),
+                     "at most 2^26: larger ones");
+  }
 }
 
 }  // namespace bitanchor::tools

@@ -1,10 +1,14 @@
 // bitanchor pack: documents into training windows, and what that makes of attention.
 #include <fmt/format.h>
 
+#include <set>
+
 #include "lib/file/packed_file.h"
+#include "lib/file/printable.h"
 #include "lib/file/write_file.h"
 #include "lib/tensor/error.h"
 #include "tools/commands.h"
+#include "tools/mask_options.h"
 #include "tools/pack_options.h"
 #include "tools/pack_report.h"
 
@@ -21,8 +25,8 @@ constexpr char kFooter[] =
     "  3. raw text with flex gives windows one token too long, and a filter then drops them all.\n"
     "     Here S counts the anchor, and every window has S tokens.\n"
     "  4. a document that fills a window loses its boundaries. Here it keeps them.\n"
-    "  5. a document cut by a window's end loses a token under flash, and what fits of it may be a\n"
-    "     lone anchor. Here the rest goes on in the next window, and no part is without a token.\n"
+    "  5. a document cut by a window's end loses a token under flash, and what fits of it may be\n"
+    "     a lone anchor. Here the rest goes on in the next window, and no part is without a token.\n"
     "  6. documents of 2 tokens or fewer vanish. Here --min-length drops them, counted.\n"
     "  7. with EOS as anchor, documents that contain EOS stop it. Here an anchor is known by its\n"
     "     place, and inside a document its token is any other.\n";
@@ -68,22 +72,45 @@ std::vector<PackingOptions> Others(const PackingOptions& chosen) {
   return others;
 }
 
-PackedCase Packed(const PackCommand& command, std::vector<SourceDocument> documents,
-                  const PackingOptions& options, bool beside) {
-  if (beside && !options.anchor) {
-    for (SourceDocument& document : documents) document.tag_length = 0;
+Packing Packed(const PackCommand& command, std::span<const SourceDocument> documents,
+               const PackingOptions& options) {
+  Packing packing = Pack(documents, options);
+  CheckBlockCount(packing.S, packing.S, command.block_q, command.block_k);
+  return packing;
+}
+
+// Packs as was asked and, to compare, in the other ways; one in which these documents cannot be
+// packed (no window of it is full, say) is left out, which a note says.
+PackResult PackAll(const PackCommand& command, const PackInput& input) {
+  const PackingOptions chosen = command.Packing();
+  PackResult result;
+  result.cases.push_back({Packed(command, input.documents, chosen), {}});
+  if (!command.compare) return result;
+  for (const PackingOptions& other : Others(chosen)) {
+    std::vector<SourceDocument> documents = input.documents;
+    if (!other.anchor) {
+      for (SourceDocument& document : documents) document.tag_length = 0;
+    }
+    try {
+      result.cases.push_back({Packed(command, documents, other), {}});
+    } catch (const InputError& error) {
+      result.left_out.push_back(fmt::format("{} is left out: {}", NameOf(other), error.what()));
+    }
   }
-  PackedCase packed{Pack(documents, options), {}};
-  packed.summary = Summarise(packed.packing, command.block_q, command.block_k);
-  return packed;
+  return result;
 }
 
 void CheckCommand(const PackCommand& command) {
   if (command.json == "-" && command.py == "-") {
     throw InputError("--py", "- for --json as well", "one of them on stdout");
   }
+  std::set<std::string> paths;
   for (const std::string& path : {command.out, command.json, command.py}) {
-    if (!path.empty() && path != "-") RefuseUnwritable(path);
+    if (path.empty() || path == "-") continue;
+    if (!paths.insert(path).second) {
+      throw InputError("output", PrintablePath(path) + " twice", "a file each");
+    }
+    RefuseUnwritable(path);
   }
   if (command.out == "-") throw InputError("--output", "-", "a file");
 }
@@ -91,21 +118,18 @@ void CheckCommand(const PackCommand& command) {
 int PackOne(const PackCommand& command) {
   CheckCommand(command);
   const PackInput input = ReadPackInput(command);
-  const PackingOptions chosen = command.Packing();
-  std::vector<PackedCase> cases = {Packed(command, input.documents, chosen, false)};
-  WriteOut(command, input, cases.front().packing);
-  if (command.compare) {
-    for (const PackingOptions& other : Others(chosen)) {
-      cases.push_back(Packed(command, input.documents, other, true));
-    }
+  PackResult result = PackAll(command, input);
+  WriteOut(command, input, result.cases.front().packing);
+  for (PackedCase& one : result.cases) {
+    one.summary = Summarise(one.packing, command.block_q, command.block_k);
   }
   if (command.json == "-") {
-    fmt::print("{}", PackJson(command, input, cases));
+    fmt::print("{}", PackJson(command, input, result));
   } else if (!command.json.empty()) {
-    WriteFile(command.json, PackJson(command, input, cases));
+    WriteFile(command.json, PackJson(command, input, result));
   }
   if (!command.quiet && command.json != "-" && command.py != "-") {
-    fmt::print("{}", PackText(command, input, cases));
+    fmt::print("{}", PackText(command, input, result));
   }
   return kPassed;
 }

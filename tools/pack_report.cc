@@ -12,14 +12,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string NameOf(const PackingOptions& options) {
-  std::string name = options.anchor ? fmt::format("{}, anchor", Name(options.engine))
-                                    : std::string("intra-document");
-  if (options.interleave) name += ", interleaved";
-  if (options.reset_positions) name += ", reset";
-  return name;
-}
-
 std::string Documents(int64_t n) { return fmt::format("{} document{}", n, n == 1 ? "" : "s"); }
 
 std::string Tokens(int64_t n) { return fmt::format("{} token{}", n, n == 1 ? "" : "s"); }
@@ -55,8 +47,14 @@ std::string Losses(const Packing& packing) {
 }
 
 // Where what was packed could be taken for something else.
-std::vector<std::string> Notes(const PackInput& input, const Packing& packing) {
-  std::vector<std::string> notes;
+std::vector<std::string> Notes(const PackInput& input, const PackResult& result) {
+  const Packing& packing = result.cases.front().packing;
+  std::vector<std::string> notes = result.left_out;
+  if (result.cases.front().summary.padding > 0) {
+    notes.push_back(fmt::format(
+        "padding is one more document of its window: it sees itself{}, and its pairs are counted",
+        packing.SharedAnchor() ? " and the anchor" : ""));
+  }
   if (packing.AnchorCopies() && !packing.options.reset_positions) {
     notes.push_back(
         "each copy of the anchor takes a position, so document n of a window stands n - 1 further "
@@ -115,7 +113,7 @@ std::string Row(const PackedCase& packed, bool chosen) {
   const auto percent = [](int64_t part, int64_t whole) {
     return Percent(static_cast<double>(part), static_cast<double>(whole));
   };
-  return fmt::format("{:<28}{:>8}{:>10}{:>9}{:>10}{:>9}{:>14}{:>9}{:>9}{:>9}{:>9}\n",
+  return fmt::format("{:<28}{:>8}{:>10}{:>9}{:>10}{:>9}{:>16}{:>9}{:>9}{:>9}{:>9}\n",
                      NameOf(packing.options) + (chosen ? " *" : ""), sum.windows, sum.tokens,
                      sum.anchors, sum.segments, sum.padding, sum.work.kept_pairs,
                      percent(sum.work.kept_pairs, sum.pairs),
@@ -126,8 +124,16 @@ std::string Row(const PackedCase& packed, bool chosen) {
 
 }  // namespace
 
-std::string PackText(const PackCommand& command, const PackInput& input,
-                     const std::vector<PackedCase>& cases) {
+std::string NameOf(const PackingOptions& options) {
+  std::string name = options.anchor ? fmt::format("{}, anchor", Name(options.engine))
+                                    : std::string("intra-document");
+  if (options.interleave) name += ", interleaved";
+  if (options.reset_positions) name += ", reset";
+  return name;
+}
+
+std::string PackText(const PackCommand& command, const PackInput& input, const PackResult& result) {
+  const std::vector<PackedCase>& cases = result.cases;
   const Packing& packing = cases.front().packing;
   std::string text =
       fmt::format("input: {}, {}{}\n", Documents(static_cast<int64_t>(input.list.lengths.size())),
@@ -135,9 +141,9 @@ std::string PackText(const PackCommand& command, const PackInput& input,
   text += fmt::format("packed: {}; {} window{} of {}; {}\n", Documents(packing.documents),
                       packing.windows.size(), packing.windows.size() == 1 ? "" : "s", packing.S,
                       Losses(packing));
-  text += fmt::format("\n{:<28}{:>46}{:>14}{:>18}{:>18}\n", "", "", "kept", "density of",
+  text += fmt::format("\n{:<28}{:>46}{:>16}{:>18}{:>18}\n", "", "", "kept", "density of",
                       "expected speed-up");
-  text += fmt::format("{:<28}{:>8}{:>10}{:>9}{:>10}{:>9}{:>14}{:>9}{:>9}{:>9}{:>9}\n", "packing",
+  text += fmt::format("{:<28}{:>8}{:>10}{:>9}{:>10}{:>9}{:>16}{:>9}{:>9}{:>9}{:>9}\n", "packing",
                       "windows", "tokens", "anchors", "segments", "padding", "pairs", "pairs",
                       "blocks", "blocks", "pairs");
   for (const PackedCase& one : cases) text += Row(one, cases.size() > 1 && &one == &cases.front());
@@ -146,12 +152,12 @@ std::string PackText(const PackCommand& command, const PackInput& input,
       "speed-up: over causal attention of the same windows; by blocks of {} x {} visited, and by "
       "pairs, which none exceeds\n",
       cases.size() > 1 ? "*: what was asked for; " : "", command.block_q, command.block_k);
-  for (const std::string& note : Notes(input, packing)) text += "note: " + note + "\n";
+  for (const std::string& note : Notes(input, result)) text += "note: " + note + "\n";
   return text;
 }
 
-std::string PackJson(const PackCommand& command, const PackInput& input,
-                     const std::vector<PackedCase>& cases) {
+std::string PackJson(const PackCommand& command, const PackInput& input, const PackResult& result) {
+  const std::vector<PackedCase>& cases = result.cases;
   Json packings = Json::array();
   for (const PackedCase& one : cases) packings.push_back(CaseJson(one, command));
   const Json json = {{"schema", 1},
@@ -161,7 +167,7 @@ std::string PackJson(const PackCommand& command, const PackInput& input,
                        {"token_ids", input.list.has_tokens},
                        {"anchor_tokens_inside_documents", input.inner_anchors}}},
                      {"packings", packings},
-                     {"notes", Notes(input, cases.front().packing)}};
+                     {"notes", Notes(input, result)}};
   return json.dump(2) + "\n";
 }
 

@@ -15,11 +15,14 @@ struct PackedCase {
   PackingSummary summary;
 };
 
-// The first case is the one that was asked for; the others are shown beside it.
-std::string PackText(const PackCommand& command, const PackInput& input,
-                     const std::vector<PackedCase>& cases);
-std::string PackJson(const PackCommand& command, const PackInput& input,
-                     const std::vector<PackedCase>& cases);
+struct PackResult {
+  std::vector<PackedCase> cases;      // first the one that was asked for, beside it the others
+  std::vector<std::string> left_out;  // of the others, each with its reason
+};
+
+std::string NameOf(const PackingOptions& options);
+std::string PackText(const PackCommand& command, const PackInput& input, const PackResult& result);
+std::string PackJson(const PackCommand& command, const PackInput& input, const PackResult& result);
 
 }  // namespace bitanchor::tools
 

@@ -2,14 +2,12 @@
 //
 // Tensors, B windows of S tokens:
 //   document_ids, position_ids  I64 [B, S]   as a capture has them (lib/file/capture.h)
-//   source_index                I64 [B, S]   where the token stood in the input, its documents end
-//   to
+//   source_index                I64 [B, S]   where the token stood in the input, its documents end to
 //                                            end; -1 an anchor, -2 padding, -3 - t a tag's token t
 //   tokens                      I64 [B, S]   where the input's are known
 //   cu_seqlens                  I32 [n + 1]  of all windows end to end, B S tokens, as flash-attn's
 //                                            varlen takes them; where the packing has them
-//   kv_num_blocks, ...          I32          of FlexAttention's BlockMask
-//   (lib/file/flex_attention.h)
+//   kv_num_blocks, ...          I32          of FlexAttention's BlockMask (flex_attention.h)
 // Metadata: "bitanchor", a capture's, which says the mask's rule; "packing", JSON: the engine and
 // the options; with a BlockMask also its "BLOCK_SIZE", "seq_lengths" and "mask"; with cu_seqlens
 // "max_seqlen".

@@ -381,6 +381,12 @@ def text(test: Checks) -> None:
     dropped = bitanchor(test.program, "pack", "--documents", "2,9,1,70", "--min-length", "3", "-S", "16", "--drop-last").stdout
     test.want("dropped 2 documents of fewer than 3 tokens (3 tokens)" in dropped, dropped)
     test.want("dropped a last window that was not full (4 tokens)" in dropped, dropped)
+    test.want(" padding is one more document of its window: it sees itself and the anchor" in ran, ran)
+    # A window that is full with an anchor, and not without: what was asked for stands, the other is left out.
+    full = bitanchor(test.program, "pack", "--documents", "63", "-S", "64", "--drop-last", "--compare")
+    rows = [line.split()[0] for line in full.stdout.splitlines() if line.startswith(("flex", "flash", "intra"))]
+    test.want(full.returncode == 0 and rows == ["flex,", "flash,"], f"{full}")
+    test.want("note: intra-document is left out: documents: got no full window" in full.stdout, full.stdout)
     told = bitanchor(test.program, "pack", "--help").stdout
     test.want(all(f"\n  {n}. " in told for n in range(1, 8)), told)
     test.want(told.index("bitanchor pack --documents") < told.index("Usage"), told)
@@ -410,6 +416,8 @@ def errors(test: Checks) -> None:
         ("ending", [test.program]),
         ("--anchor-token", [lines]),
         ("--anchor-token", [*some, "--anchor-token", "-1"]),
+        ("--block-q", ["--documents", "10000000"]),
+        ("twice", [*some, "-o", test.folder / "one", "--json", test.folder / "one"]),
         ("--engine", [*some, "--engine", "sdpa"]),
         ("--attention", [*some, "--attention", "full"]),
         ("--interleave", [*some, "--engine", "flash", "--interleave"]),
