@@ -259,7 +259,7 @@ void DriftInputOptions::AddTo(CLI::App& app) {
                                      ->excludes(file);
   const auto of_seed = [&](CLI::Option* option) { option->needs(from_seed); };
   of_seed(app.add_option("--shape", problem.shape, "B,S,Hq,Hkv,D"));
-  of_seed(app.add_option("--seed", problem.seed, "64 bits"));
+  of_seed(app.add_option("--seed", problem.seed, "64 bits")->check(WholeUpTo(UINT64_MAX)));
   of_seed(app.add_option("--documents", problem.documents, "Document lengths, adding up to S"));
   of_seed(app.add_flag("--reset-positions", problem.reset_positions,
                        "Positions start again in each document"));

@@ -96,7 +96,9 @@ void PackCommand::AddTo(CLI::App& command) {
                    "engines give the same attention");
   command.add_flag("--interleave", interleave,
                    "Split documents of 64 to 2048 tokens into 2 or 3 chunks and mix them (flex)");
-  command.add_option("--seed", seed, "Of --interleave, 64 bits")->capture_default_str();
+  command.add_option("--seed", seed, "Of --interleave, 64 bits")
+      ->check(WholeUpTo(UINT64_MAX))
+      ->capture_default_str();
   command
       .add_option("--domain-tag", domain_tags,
                   "Token ids put after the anchor, before each document: 5,6 for all, or "
@@ -106,14 +108,14 @@ void PackCommand::AddTo(CLI::App& command) {
   command
       .add_option("--anchor-token", anchor_token,
                   "The anchor's token id: BOS, or EOS for models that have no BOS")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeUpTo(INT64_MAX));
   command
       .add_option("--bos", bos,
                   "Token id that is stripped where a document begins with it; of documents "
                   "given by length, each does (default: the anchor's, where token ids are known)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeUpTo(INT64_MAX));
   command.add_option("--pad-token", pad_token, "Token id of padding")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeUpTo(INT64_MAX))
       ->capture_default_str();
   command
       .add_option("--min-length", min_length,

@@ -8,6 +8,7 @@
 
 #include "lib/file/capture_metadata.h"
 #include "lib/file/mapped_file.h"
+#include "lib/file/printable.h"
 #include "lib/file/strict_json.h"
 #include "lib/problem/generate.h"
 #include "lib/recipe/rope_recipe.h"
@@ -70,6 +71,17 @@ std::optional<RopeConfig> RopeOf(const ProblemOptions& options, int64_t head_dim
   return ReadRopeConfig(rope, head_dim, defaults);
 }
 
+CLI::Validator WholeUpTo(uint64_t most) {
+  const auto check = [most](const std::string& text) {
+    uint64_t value = 0;
+    const char* const end = text.data() + text.size();
+    const auto result = std::from_chars(text.data(), end, value);
+    if (result.ec == std::errc() && result.ptr == end && value <= most) return std::string();
+    return fmt::format("got {}, want a whole number, 0..{}", Quoted(text, 80), most);
+  };
+  return CLI::Validator(check, fmt::format("0..{}", most));
+}
+
 std::vector<int64_t> Numbers(const std::string& option, const std::string& text) {
   std::vector<int64_t> values;
   const char *at = text.data(), *end = at + text.size();
@@ -118,7 +130,7 @@ void ProblemOptions::AddTo(CLI::App& app) {
   app.add_option("--layer-type", layer_type,
                  "Whose RoPE, where the config has one for each type of layer");
   app.add_flag("--reset-positions", reset_positions, "Positions start again in each document");
-  app.add_option("--seed", seed, "64 bits")->capture_default_str();
+  app.add_option("--seed", seed, "64 bits")->check(WholeUpTo(UINT64_MAX))->capture_default_str();
 }
 
 MaskSpec ProblemOptions::MaskRules() const {

@@ -33,6 +33,9 @@ std::optional<RopeConfig> RopeOf(const ProblemOptions& options, int64_t head_dim
 // Whole numbers >= 1, separated by commas. Throws InputError naming `option`.
 std::vector<int64_t> Numbers(const std::string& option, const std::string& text);
 
+// For seeds and token ids: a whole number, 0..most. CLI11 alone takes -1 and 2^64 for 2^64 - 1.
+CLI::Validator WholeUpTo(uint64_t most);
+
 // A problem and the memory of its tensors.
 struct DrawnProblem {
   AttentionProblem problem;
