@@ -241,6 +241,7 @@ def numbers(test: Checks, case: Case, want, report: dict[str, Any]) -> None:
         "documents": sum(windows > 0 for windows in spread),
         "cut_documents": sum(windows > 1 for windows in spread),
         "segments": sum(spread),
+        "stripped_bos": case.anchor * (sum(d[:1] == [BOS] for d in case.documents) - sum(d[:1] == [BOS] for d in short)),
         "kept_pairs": kept,
         "density": kept / (B * case.S**2),
         "block_density": visited / blocks,
