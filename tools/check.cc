@@ -16,6 +16,7 @@
 #include "tools/judge.h"
 #include "tools/judge_rules.h"
 #include "tools/judge_schedule.h"
+#include "tools/problem_options.h"
 #include "tools/report_options.h"
 #include "tools/schedule_option.h"
 #include "tools/would_miss.h"
@@ -178,6 +179,7 @@ void AddCheck(CLI::App& app, Action& run) {
   command->add_option("--sample-rows", options->sample.rows, "Judge only so many rows of o and lse")
       ->check(CLI::PositiveNumber);
   command->add_option("--seed", options->sample.seed, "Which rows are sampled")
+      ->check(WholeUpTo(UINT64_MAX))
       ->capture_default_str();
   command->add_flag("--allow-inconclusive", options->allow_inconclusive,
                     "Exit 0 where nothing could be decided");

@@ -9,6 +9,7 @@
 #include "tools/contract_option.h"
 #include "tools/diagnose.h"
 #include "tools/judge.h"
+#include "tools/problem_options.h"
 #include "tools/replay_search.h"
 #include "tools/report_options.h"
 #include "tools/schedule_option.h"
@@ -84,7 +85,8 @@ void AddExplain(CLI::App& app, Action& run) {
       ->add_option("--sample-rows", options->sample.rows,
                    "Look only at so many rows of o and lse: for long contexts, where all take long")
       ->check(CLI::PositiveNumber);
-  command->add_option("--seed", options->sample.seed, "Which rows are sampled");
+  command->add_option("--seed", options->sample.seed, "Which rows are sampled")
+      ->check(WholeUpTo(UINT64_MAX));
   options->special_functions.AddTo(*command);
   options->reports.AddTo(*command);
   options->common.AddTo(*command);

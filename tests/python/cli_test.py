@@ -169,7 +169,8 @@ def main() -> int:
             want(judged.returncode == 2 and one, f"{what}: {judged.returncode} {line.strip()}")
         for arguments in (["check", folder], ["check", folder / "none"], ["check"], [], ["bogus"],
                           ["check", good, "--target", "Z80"], ["check", good, "--contract", "x"],
-                          ["check", good, "--threads", "0"], ["run", problem, "-o", folder / "no" / "where"],
+                          ["check", good, "--threads", "0"], ["check", good, "--seed", "-1"],
+                          ["explain", good, "--seed", str(2**64)], ["run", problem, "-o", folder / "no" / "where"],
                           ["run", problem, "-o", "/dev/full"], ["check", good, "--json", "/dev/full"],
                           ["gen", "-o", answer, "--shape", "1,2,3,2,4"], ["gen", "-o", answer, "--shape", "9"],
                           ["gen", "-o", answer, "--shape", "1,2,2,1,2", "--rope-config", good]):
