@@ -60,7 +60,7 @@ std::string VariantName(const ReplayCandidate& candidate, const AttentionProblem
   };
   if (!is_base_unit()) other.push_back("unit " + schedule.unit);
   const int64_t keys = candidate.tile(problem).keys;
-  if (keys != base.TileOf(problem.shape.D, problem.mask.spec.causal)->keys) {
+  if (keys != base.TileOf(problem.shape.D, replay::IsCausalCall(problem))->keys) {
     other.push_back(fmt::format("tiles of {} keys", keys));
   }
   const auto named = [&](std::string_view field, auto got, auto want) {
@@ -78,7 +78,7 @@ std::string VariantName(const ReplayCandidate& candidate, const AttentionProblem
 ReplayCandidates::ReplayCandidates(const AttentionProblem& problem)
     : problem_(problem), units_(UnitsFor(problem.dtype)) {
   for (const Schedule& schedule : Schedules()) {
-    if (!schedule.TileOf(problem.shape.D, problem.mask.spec.causal)) continue;
+    if (!schedule.TileOf(problem.shape.D, replay::IsCausalCall(problem))) continue;
     ReplayCandidate named;
     named.names = {schedule.name};
     named.owned.schedule = schedule;

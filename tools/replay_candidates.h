@@ -10,6 +10,7 @@
 #include "lib/file/schedule_file.h"
 #include "lib/problem/attention_problem.h"
 #include "lib/recipe/schedule.h"
+#include "lib/replay/sequences.h"
 
 namespace bitanchor::tools {
 
@@ -27,7 +28,7 @@ struct ReplayCandidate {
 
   const Schedule& schedule() const { return owned.schedule; }
   Tile tile(const AttentionProblem& problem) const {
-    return *schedule().TileOf(problem.shape.D, problem.mask.spec.causal);
+    return *schedule().TileOf(problem.shape.D, replay::IsCausalCall(problem));
   }
 };
 

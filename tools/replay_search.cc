@@ -277,7 +277,7 @@ void RankAll(const Search& search, const AttentionProblem& problem,
   for (size_t k = 0; k < first_sums; ++k) {
     if (!standings[k].AllInside()) continue;
     const Schedule like = all[k].schedule();
-    candidates.AddSums(like, like.TileOf(problem.shape.D, problem.mask.spec.causal)->keys);
+    candidates.AddSums(like, like.TileOf(problem.shape.D, replay::IsCausalCall(problem))->keys);
   }
   standings.resize(all.size());
   for_each(0, [&](size_t k) {

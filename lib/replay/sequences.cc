@@ -101,12 +101,17 @@ int64_t Sequence::MaskedTiles() const {
   return CeilDiv(tile.queries, tile.keys) + (whole ? 0 : 1);
 }
 
+bool IsCausalCall(const AttentionProblem& problem) {
+  const MaskSpec& mask = problem.mask.spec;
+  // A packed batch of single tokens would be full too; each sees one key either way.
+  return mask.causal && (problem.shape.Sq > 1 || mask.rule != MaskRule::kFull);
+}
+
 std::vector<Sequence> SequencesOf(const AttentionProblem& problem, const Schedule& schedule) {
   const AttentionShape& shape = problem.shape;
   const MaskRule rule = problem.mask.spec.rule;
   Sequence like;
-  // A packed batch of single tokens would be full too; each sees one key either way.
-  like.causal = problem.mask.spec.causal && (shape.Sq > 1 || rule != MaskRule::kFull);
+  like.causal = IsCausalCall(problem);
   like.tile = CheckedTile(problem, schedule, like.causal);
   like.packed = rule != MaskRule::kFull;
   std::vector<Sequence> sequences;

@@ -31,6 +31,9 @@ struct Sequence {
   int64_t MaskedTiles() const;
 };
 
+// Whether the kernel is called as a causal one: not for one query, which sees every key anyway.
+bool IsCausalCall(const AttentionProblem& problem);
+
 // Every query of the problem is in exactly one sequence that answers for it. Sequences by batch,
 // then by document id. Throws InputError naming the field that a schedule cannot have: a window;
 // dtype F32; a head dimension without tiles; Sq != Skv with corner top-left and causal, or with
