@@ -19,14 +19,15 @@ bool SameBits(const ReplayCandidate& a, const ReplayCandidate& b, const Attentio
     return std::tuple(c.tile(problem).keys, s.order, s.exp_argument, s.row_sum, s.fused_row_sum,
                       s.normalisation);
   };
-  const auto on_unit = [](const ReplayCandidate& c, const std::string& unit) {
-    return c.schedule().unit == unit ||
-           std::find(c.same_units.begin(), c.same_units.end(), unit) != c.same_units.end();
-  };
-  return key(a) == key(b) && (on_unit(a, b.schedule().unit) || on_unit(b, a.schedule().unit));
+  return key(a) == key(b) && (a.OnUnit(b.schedule().unit) || b.OnUnit(a.schedule().unit));
 }
 
 }  // namespace
+
+bool ReplayCandidate::OnUnit(const std::string& unit) const {
+  return schedule().unit == unit ||
+         std::find(same_units.begin(), same_units.end(), unit) != same_units.end();
+}
 
 std::vector<std::vector<std::string>> UnitsFor(DType dtype) {
   std::vector<std::vector<std::string>> units;
@@ -53,12 +54,7 @@ std::string VariantName(const ReplayCandidate& candidate, const AttentionProblem
   const Schedule& base = *FindSchedule(kBaseSchedule);
   const Schedule& schedule = candidate.schedule();
   std::vector<std::string> other;
-  const auto is_base_unit = [&] {
-    return schedule.unit == base.unit ||
-           std::find(candidate.same_units.begin(), candidate.same_units.end(), base.unit) !=
-               candidate.same_units.end();
-  };
-  if (!is_base_unit()) other.push_back("unit " + schedule.unit);
+  if (!candidate.OnUnit(base.unit)) other.push_back("unit " + schedule.unit);
   const int64_t keys = candidate.tile(problem).keys;
   if (keys != base.TileOf(problem.shape.D, replay::IsCausalCall(problem))->keys) {
     other.push_back(fmt::format("tiles of {} keys", keys));

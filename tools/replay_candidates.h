@@ -27,6 +27,8 @@ struct ReplayCandidate {
   std::vector<std::string> same_units;
 
   const Schedule& schedule() const { return owned.schedule; }
+  // Whether its unit is this one, or has the bits of it.
+  bool OnUnit(const std::string& unit) const;
   Tile tile(const AttentionProblem& problem) const {
     return *schedule().TileOf(problem.shape.D, replay::IsCausalCall(problem));
   }
